@@ -1,0 +1,119 @@
+//! Trained artefacts and the names that point at them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, RunId, Timestamp, VersionNo};
+
+/// Where a version stands. Who is champion is read from the alias, not from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VersionState {
+    /// Trained, not yet judged.
+    Challenger,
+    /// Judged inconclusively; judged again when rows arrive.
+    Held,
+    /// Judged worse, or never good enough.
+    Rejected,
+    /// Passed its gate.
+    Blessed,
+    /// Did not load or answer in a fresh process.
+    InfraFailed,
+    /// Loaded and answered in a fresh process.
+    InfraOk,
+    /// Answers mirrored requests.
+    Shadow,
+    /// Answers a share of requests.
+    Canary,
+    /// Answers requests.
+    Serving,
+    /// Was replaced.
+    Retired,
+    /// Was taken back.
+    RolledBack,
+    /// Its data and hyper-parameters are not to be trained again.
+    Quarantined,
+}
+
+impl VersionState {
+    /// All states, in the order of a version's life.
+    pub const ALL: [VersionState; 12] = [
+        VersionState::Challenger,
+        VersionState::Held,
+        VersionState::Rejected,
+        VersionState::Blessed,
+        VersionState::InfraFailed,
+        VersionState::InfraOk,
+        VersionState::Shadow,
+        VersionState::Canary,
+        VersionState::Serving,
+        VersionState::Retired,
+        VersionState::RolledBack,
+        VersionState::Quarantined,
+    ];
+
+    /// Whether a version may go from this state to `to`. An operator may promote a version that was held or rejected, and
+    /// roll back to one that was retired or rolled back.
+    pub fn may_become(self, to: VersionState) -> bool {
+        use VersionState::{
+            Blessed, Canary, Challenger, Held, InfraFailed, InfraOk, Quarantined, Rejected, Retired, RolledBack, Serving, Shadow,
+        };
+        match to {
+            Challenger => false,
+            Held => self == Challenger,
+            Rejected => matches!(self, Challenger | Held),
+            Blessed => matches!(self, Challenger | Held | Rejected),
+            InfraFailed | InfraOk => self == Blessed,
+            Shadow => self == InfraOk,
+            Canary => matches!(self, InfraOk | Shadow | Canary),
+            Serving => matches!(self, Blessed | InfraOk | Shadow | Canary | Retired | RolledBack),
+            Retired => self == Serving,
+            RolledBack => matches!(self, Shadow | Canary | Serving),
+            Quarantined => self == RolledBack,
+        }
+    }
+}
+
+/// One immutable trained artefact of a pipeline's model. Only its state changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelVersion {
+    /// Its number in the pipeline.
+    pub number: VersionNo,
+    /// Where it stands.
+    pub state: VersionState,
+    /// The run that trained it.
+    pub run: RunId,
+    /// The champion when it was trained.
+    pub parent: Option<VersionNo>,
+    /// The dataset it was trained on.
+    pub snapshot: Digest,
+    /// Digest of `model.safetensors`.
+    pub weights: Digest,
+    /// Digest of `model.json`.
+    pub manifest: Digest,
+    /// Digest of data and hyper-parameters.
+    pub fingerprint: Digest,
+    /// The first row number it has not seen: what arrives from here on may judge it.
+    pub trained_until_row: u64,
+    /// When it was trained.
+    pub created_at: Timestamp,
+}
+
+/// A movable name for one version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alias {
+    /// The version that serves.
+    Champion,
+    /// The last version that was promoted by a `superior` rule.
+    Anchor,
+}
+
+impl Alias {
+    /// The word in the store, the journal and on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Alias::Champion => "champion",
+            Alias::Anchor => "anchor",
+        }
+    }
+}
