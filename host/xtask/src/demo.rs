@@ -1,0 +1,74 @@
+//! `cargo xtask demo`: fifty years of weather through the loop, from a fresh clone to a report.
+//!
+//! Everything the replay writes lies in one folder of the build, `demo/`, with its own copy of the settings, the data and the
+//! plugins: a place to try things in, thrown away by deleting it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::command::run;
+use crate::repo::Repo;
+use crate::{plugins, setup};
+
+/// Seeds of the full demo; `--once` takes the one in the settings.
+const SEEDS: &str = "0,1,2";
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// One replay with the seed of the settings, instead of three seeds
+    #[arg(long)]
+    once: bool,
+    /// Print only the figures, as a JSON list
+    #[arg(long)]
+    json: bool,
+}
+
+/// Builds what the demo needs, replays the weather and says where the report is.
+pub fn demo(repo: &Repo, options: &Options) -> Result<()> {
+    eprintln!("demo: the WebAssembly target, the plugins, the host, then the replay; the first build takes about 20 minutes on");
+    eprintln!("demo: two cores, the replay seconds; the build goes to {}", repo.target.display());
+    let folder = prepare(repo)?;
+    let report = folder.join("report.html");
+    let mut replay = Command::new(repo.tidegate());
+    replay.current_dir(&folder).arg("backtest").arg("--report").arg(&report);
+    if !options.once {
+        replay.args(["--seeds", SEEDS]);
+    }
+    if options.json {
+        replay.arg("--json");
+    }
+    eprintln!("demo: replaying 18,159 days of weather");
+    run(&mut replay)?;
+    eprintln!("demo: the picture is in {}", report.display());
+    Ok(())
+}
+
+/// Builds the target, the plugins and the host, and lays out the demo folder; returns it.
+pub fn prepare(repo: &Repo) -> Result<PathBuf> {
+    setup::setup(repo)?;
+    let built = plugins::plugins(repo)?;
+    build_host(repo)?;
+    let folder = repo.target.join("demo");
+    let plugin_folder = folder.join("plugins");
+    std::fs::create_dir_all(&plugin_folder).with_context(|| format!("could not create `{}`", plugin_folder.display()))?;
+    for file in ["tidegate.toml", "weather.csv"] {
+        copy(&repo.root.join("host/demo").join(file), &folder.join(file))?;
+    }
+    for plugin in &built {
+        copy(&plugin.path, &plugin_folder.join(format!("{}.wasm", plugin.name)))?;
+    }
+    Ok(folder)
+}
+
+/// Builds the binary; cargo shows its own progress.
+pub fn build_host(repo: &Repo) -> Result<()> {
+    eprintln!("host: building `tidegate`");
+    run(repo.cargo().args(["build", "--package", "tidegate-cli"]))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::copy(from, to).with_context(|| format!("could not copy `{}` to `{}`", from.display(), to.display()))?;
+    Ok(())
+}
