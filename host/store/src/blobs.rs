@@ -1,0 +1,29 @@
+//! Bytes named by their digest.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidegate_vocab::Digest;
+
+use crate::StoreError;
+
+/// Immutable bytes, each named by its SHA-256 digest. What no commit names is garbage.
+#[async_trait]
+pub trait Blobs: Send + Sync {
+    /// Keeps `bytes`: once this returns they survive a power failure (where the backend can). Doing it again changes nothing.
+    async fn put(&self, bytes: Bytes) -> Result<Digest, StoreError>;
+
+    /// The bytes with a digest.
+    ///
+    /// # Errors
+    /// [`StoreError::BlobMissing`], or [`StoreError::BlobDamaged`] when the bytes are not what their name says.
+    async fn get(&self, digest: &Digest) -> Result<Bytes, StoreError>;
+
+    /// Whether there are bytes with that name; they are not read.
+    async fn has(&self, digest: &Digest) -> Result<bool, StoreError>;
+
+    /// Removes the bytes with a digest, if they are there.
+    async fn remove(&self, digest: &Digest) -> Result<(), StoreError>;
+
+    /// All names with their sizes in bytes, in order of name; for collecting garbage, never for truth.
+    async fn list(&self) -> Result<Vec<(Digest, u64)>, StoreError>;
+}

@@ -1,0 +1,122 @@
+//! Blobs in an object store: a local folder, or memory.
+//!
+//! In a folder a blob lies at `ab/cd/<digest>`. It is written under a temporary name, synced, renamed and its folder synced,
+//! which `object_store` by itself does not do; reading, listing and removing go through `object_store`, as they will for a
+//! remote one.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use tidegate_vocab::Digest;
+
+use crate::{Blobs, StoreError, durable};
+
+/// The folder of half-written blobs; it is emptied when the blobs are opened.
+const TEMPORARY: &str = "tmp";
+
+/// Blobs in an object store.
+#[derive(Debug, Clone)]
+pub struct ObjectBlobs {
+    objects: Arc<dyn ObjectStore>,
+    /// Where the objects lie, if they are local files.
+    folder: Option<PathBuf>,
+}
+
+impl ObjectBlobs {
+    /// Blobs in the local folder `path`, which is made if need be. What an earlier process left half-written is removed, so
+    /// only one process at a time may open a folder; the state folder's lock sees to that.
+    pub fn in_folder(path: &FilePath) -> Result<ObjectBlobs, StoreError> {
+        let temporary = path.join(TEMPORARY);
+        if temporary.is_dir() {
+            std::fs::remove_dir_all(&temporary).map_err(|source| StoreError::file("clearing", &temporary, source))?;
+        }
+        durable::make_folder(&temporary)?;
+        let objects = LocalFileSystem::new_with_prefix(path).map_err(|source| StoreError::Objects {
+            doing: "opening",
+            name: path.display().to_string(),
+            source,
+        })?;
+        Ok(ObjectBlobs { objects: Arc::new(objects), folder: Some(path.to_owned()) })
+    }
+
+    /// Blobs in memory, gone when the last clone is dropped.
+    pub fn in_memory() -> ObjectBlobs {
+        ObjectBlobs { objects: Arc::new(InMemory::new()), folder: None }
+    }
+}
+
+#[async_trait]
+impl Blobs for ObjectBlobs {
+    async fn put(&self, bytes: Bytes) -> Result<Digest, StoreError> {
+        let Some(folder) = self.folder.clone() else {
+            let digest = Digest::of(&bytes);
+            self.objects.put(&place(&digest), bytes.into()).await.map_err(failed("writing", &digest))?;
+            return Ok(digest);
+        };
+        let written = tokio::task::spawn_blocking(move || {
+            let digest = Digest::of(&bytes);
+            // Always anew, even if it is there: it may be damaged, or its name not yet on disk.
+            let path = folder.join(place(&digest).as_ref());
+            durable::make_folder(path.parent().unwrap_or(&folder))?;
+            durable::put(&folder.join(TEMPORARY), &path, &bytes)?;
+            Ok(digest)
+        });
+        written.await.map_err(|error| StoreError::stored("blob", error))?
+    }
+
+    async fn get(&self, digest: &Digest) -> Result<Bytes, StoreError> {
+        let bytes = match self.objects.get(&place(digest)).await {
+            Ok(found) => found.bytes().await.map_err(failed("reading", digest))?,
+            Err(object_store::Error::NotFound { .. }) => return Err(StoreError::BlobMissing { digest: *digest }),
+            Err(error) => return Err(failed("reading", digest)(error)),
+        };
+        let found = Digest::of(&bytes);
+        if found == *digest { Ok(bytes) } else { Err(StoreError::BlobDamaged { digest: *digest, found }) }
+    }
+
+    async fn has(&self, digest: &Digest) -> Result<bool, StoreError> {
+        match self.objects.head(&place(digest)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(failed("looking for", digest)(error)),
+        }
+    }
+
+    async fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        match self.objects.delete(&place(digest)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed("removing", digest)(error)),
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<(Digest, u64)>, StoreError> {
+        let objects: Vec<_> = self.objects.list(None).try_collect().await.map_err(|source| StoreError::Objects {
+            doing: "listing",
+            name: "*".to_owned(),
+            source,
+        })?;
+        // What is not named by a digest is not a blob: temporary files, or something that somebody put there.
+        let named = objects.into_iter().filter_map(|object| Some((object.location.filename()?.parse().ok()?, object.size)));
+        let mut blobs: Vec<(Digest, u64)> = named.collect();
+        blobs.sort_unstable();
+        Ok(blobs)
+    }
+}
+
+/// Two levels of folders keep each one small, whatever the number of blobs.
+fn place(digest: &Digest) -> Path {
+    let name = digest.to_string();
+    Path::from(format!("{}/{}/{name}", &name[..2], &name[2..4]))
+}
+
+fn failed(doing: &'static str, digest: &Digest) -> impl Fn(object_store::Error) -> StoreError {
+    let name = digest.to_string();
+    move |source| StoreError::Objects { doing, name: name.clone(), source }
+}

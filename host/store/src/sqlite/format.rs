@@ -1,0 +1,110 @@
+//! The tables, and how a database of an older version becomes one of this version.
+
+use sqlx::{Connection as _, Row as _};
+
+use super::SqliteStore;
+use crate::StoreError;
+
+/// One step a format; step `n` turns format `n` into format `n + 1`. Steps that were released never change.
+const STEPS: [&str; 1] = [FORMAT_1];
+
+const FORMAT_1: &str = "
+CREATE TABLE head (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    epoch INTEGER NOT NULL, owner TEXT NOT NULL,
+    journal_seq INTEGER NOT NULL, journal_digest BLOB NOT NULL
+) STRICT;
+INSERT INTO head VALUES (1, 0, '', 0, zeroblob(32));
+
+CREATE TABLE pipelines (id TEXT PRIMARY KEY, cursor BLOB) STRICT, WITHOUT ROWID;
+
+CREATE TABLE raw_parts (
+    pipeline TEXT NOT NULL REFERENCES pipelines, end_row INTEGER NOT NULL,
+    first_row INTEGER NOT NULL, digest BLOB NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (pipeline, end_row), UNIQUE (pipeline, first_row)
+) STRICT;
+
+CREATE TABLE clean_parts (
+    pipeline TEXT NOT NULL, chain BLOB NOT NULL, end_row INTEGER NOT NULL,
+    quarantined INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (pipeline, chain, end_row),
+    FOREIGN KEY (pipeline, end_row) REFERENCES raw_parts (pipeline, end_row)
+) STRICT;
+CREATE INDEX clean_parts_quarantined ON clean_parts (pipeline, chain, end_row) WHERE quarantined;
+
+CREATE TABLE snapshots (
+    id BLOB NOT NULL, pipeline TEXT NOT NULL REFERENCES pipelines, body TEXT NOT NULL,
+    PRIMARY KEY (id, pipeline)
+) STRICT;
+
+CREATE TABLE runs (
+    pipeline TEXT NOT NULL REFERENCES pipelines, id INTEGER NOT NULL,
+    state TEXT NOT NULL, open INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (pipeline, id)
+) STRICT;
+CREATE UNIQUE INDEX runs_open ON runs (pipeline) WHERE open;
+
+CREATE TABLE versions (
+    pipeline TEXT NOT NULL REFERENCES pipelines, number INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (pipeline, number)
+) STRICT;
+
+CREATE TABLE decisions (
+    pipeline TEXT NOT NULL, number INTEGER NOT NULL, version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (pipeline, number),
+    FOREIGN KEY (pipeline, version) REFERENCES versions (pipeline, number)
+) STRICT;
+CREATE INDEX decisions_about ON decisions (pipeline, version, number);
+
+CREATE TABLE alias_moves (
+    pipeline TEXT NOT NULL, alias TEXT NOT NULL, decision INTEGER NOT NULL,
+    at INTEGER NOT NULL, from_version INTEGER, to_version INTEGER NOT NULL,
+    PRIMARY KEY (pipeline, alias, decision),
+    FOREIGN KEY (pipeline, decision) REFERENCES decisions (pipeline, number),
+    FOREIGN KEY (pipeline, to_version) REFERENCES versions (pipeline, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE state (
+    pipeline TEXT NOT NULL REFERENCES pipelines, key TEXT NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL,
+    PRIMARY KEY (pipeline, key)
+) STRICT;
+
+CREATE TABLE journal (
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, pipeline TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
+    previous BLOB NOT NULL, digest BLOB NOT NULL
+) STRICT;
+CREATE INDEX journal_of ON journal (pipeline, seq);
+
+CREATE TABLE work (
+    place INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, key BLOB NOT NULL, plan BLOB NOT NULL,
+    lease INTEGER NOT NULL, owner TEXT NOT NULL, until INTEGER, result BLOB,
+    UNIQUE (pipeline, key)
+) STRICT;
+CREATE INDEX work_pending ON work (pipeline, place) WHERE result IS NULL;
+";
+
+/// Brings the database to this version's format.
+pub(super) async fn migrate(store: &SqliteStore) -> Result<(), StoreError> {
+    let newest = STEPS.len() as i64;
+    let failed = store.failed("bringing the format up to date");
+    let mut connection = store.pool.acquire().await.map_err(&failed)?;
+    // The write lock is taken first: of two processes that open a new folder at once, the second finds the tables made.
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *transaction).await.map_err(&failed)?;
+    let found: i64 = row.try_get(0).map_err(&failed)?;
+    if found > newest {
+        return Err(StoreError::Newer { path: store.path.clone(), found, newest });
+    }
+    let tables = sqlx::query("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *transaction).await.map_err(&failed)?;
+    let foreign = found < 0 || (found == 0) != (tables.try_get::<i64, _>(0).map_err(&failed)? == 0);
+    if foreign {
+        return Err(StoreError::Corrupt { path: store.path.clone(), source: None });
+    }
+    for (format, step) in (0..).zip(STEPS).skip_while(|(format, _)| *format < found) {
+        sqlx::raw_sql(step).execute(&mut *transaction).await.map_err(&failed)?;
+        // A pragma takes no parameters; the text is a number of ours.
+        let stamp = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", format + 1));
+        sqlx::raw_sql(stamp).execute(&mut *transaction).await.map_err(&failed)?;
+    }
+    transaction.commit().await.map_err(&failed)
+}

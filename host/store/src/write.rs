@@ -1,0 +1,69 @@
+//! What a commit can hold.
+
+use tidegate_vocab::{Alias, CleanPart, Decision, ModelVersion, RawPart, Run, RunState, Snapshot, VersionNo, VersionState};
+
+/// One write of a commit. Each says what it expects to find; if it finds something else, the whole commit is refused.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// The next rows: `first_row` must be the number of rows so far, and there must be at least one row.
+    RawPart(RawPart),
+    /// Where the source goes on.
+    Cursor {
+        /// The cursor now.
+        expected: Option<Vec<u8>>,
+        /// The cursor from now on.
+        cursor: Vec<u8>,
+    },
+    /// A cleaned part of a raw part that is there. Writing an equal one again changes nothing; a different one is refused.
+    CleanPart(CleanPart),
+    /// A dataset. Writing it again changes nothing.
+    Snapshot(Snapshot),
+    /// A queued run whose number follows the last one's; refused while another run is open.
+    NewRun(Run),
+    /// A run's next state, or other particulars of the same state.
+    Run {
+        /// Its state now.
+        expected: RunState,
+        /// What it is from now on.
+        run: Run,
+    },
+    /// A challenger whose number follows the last one's.
+    NewVersion(ModelVersion),
+    /// A version's next state.
+    VersionState {
+        /// Which version.
+        version: VersionNo,
+        /// Its state now.
+        expected: VersionState,
+        /// Its state from now on.
+        to: VersionState,
+    },
+    /// A decision about a version that is there; it gets the next number.
+    Decision(Decision),
+    /// Moves an alias. Refused unless the same commit holds a decision to promote or roll back to `to` whose parent is the
+    /// champion before the commit. An alias moves at most once a commit.
+    MoveAlias {
+        /// Which alias.
+        alias: Alias,
+        /// Where it points now.
+        expected: Option<VersionNo>,
+        /// Where it points from now on.
+        to: VersionNo,
+    },
+    /// A small named piece of the loop's state.
+    State {
+        /// Its name.
+        key: String,
+        /// Its revision now; `None` when it must not be there yet.
+        expected: Option<u64>,
+        /// Its bytes from now on.
+        value: Vec<u8>,
+    },
+    /// A line in the journal, beside those that the store adds for every transition.
+    Journal {
+        /// What happened, in a word.
+        kind: String,
+        /// The particulars.
+        body: serde_json::Value,
+    },
+}
