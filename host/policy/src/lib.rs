@@ -1,1 +1,44 @@
-//! policy
+//! Pure rules and statistics: is a trigger due, does a gate pass, promote, reject or hold.
+//!
+//! Invariant: every function here is a function of its arguments. There is no clock, no I/O, no async and no chance but the
+//! [`Seed`](tidegate_vocab::Seed) handed in, so a decision can be replayed from stored terms and gives the same verdict, on any
+//! machine and with any number of threads.
+//!
+//! Refused on purpose: comparing two models by their point values, intervals that assume independence where the configuration
+//! says otherwise, and dropping a rule because there is no champion yet (see [`judge`]).
+//!
+//! Read [`Gate`] and [`judge`] first, then [`TriggerRule`] and [`TriggerState`]. The statistics underneath are [`statistic`],
+//! the intervals ([`wilson`], [`tango`], [`mcnemar_mid_p`]) and [`Resampling`]; each names the source of its formula and is
+//! checked against scipy, statsmodels, scikit-learn or river through `tests/fixtures`.
+
+mod adwin;
+mod baseline;
+mod bootstrap;
+mod comparison;
+mod error;
+mod gate;
+mod interval;
+mod judge;
+mod look;
+mod period;
+mod rule;
+mod score;
+mod sentence;
+mod statistic;
+mod trigger;
+mod trigger_state;
+
+pub use adwin::Adwin;
+pub use baseline::{majority, no_change};
+pub use bootstrap::{Resampling, percentile_bounds};
+pub use error::JudgeError;
+pub use gate::{Dependence, Gate, GateIssue, GateRows, RowsMin};
+pub use interval::{mcnemar_mid_p, normal_quantile, tango, wilson};
+pub use judge::{GateVerdict, JudgeInput, judge, was_superior};
+pub use look::{ASSUMED_DISAGREEMENT, alpha_per_look, next_look, power_rows, rows_for_look, rows_min};
+pub use period::Period;
+pub use rule::{Against, MARGIN_DEFAULT, Rule, Test};
+pub use score::{Scores, accuracy, f1, kappa_no_change, macro_f1};
+pub use statistic::{rows_counted, statistic};
+pub use trigger::{Detector, TriggerKind, TriggerRule};
+pub use trigger_state::{Due, DueReason, TriggerState, due};
