@@ -1,1 +1,1 @@
-//! tests
+//! The one integration binary; a module is a theme.

@@ -54,7 +54,7 @@ pub fn prepare(repo: &Repo) -> Result<PathBuf> {
     let plugin_folder = folder.join("plugins");
     std::fs::create_dir_all(&plugin_folder).with_context(|| format!("could not create `{}`", plugin_folder.display()))?;
     for file in ["tidegate.toml", "weather.csv"] {
-        copy(&repo.root.join("host/demo").join(file), &folder.join(file))?;
+        copy(&repo.root.join("host/xtask/demo").join(file), &folder.join(file))?;
     }
     for plugin in &built {
         copy(&plugin.path, &plugin_folder.join(format!("{}.wasm", plugin.name)))?;

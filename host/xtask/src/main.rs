@@ -16,6 +16,8 @@ mod setup;
 mod test;
 mod tidy;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 use crate::repo::Repo;
@@ -43,10 +45,21 @@ enum Task {
     Tidy,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match perform(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Every line of an error is for the person at the terminal; where in this program it arose is not.
+            eprintln!("error: {error}");
+            error.chain().skip(1).for_each(|cause| eprintln!("  caused by: {cause}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> anyhow::Result<()> {
     let repo = Repo::find()?;
-    match arguments.command {
+    match task {
         Task::Setup => setup::setup(&repo),
         Task::Plugins => plugins::plugins(&repo).map(|built| plugins::print(&built)),
         Task::Demo(options) => demo::demo(&repo, &options),

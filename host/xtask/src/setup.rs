@@ -140,6 +140,8 @@ impl Drop for LentSources {
         if let Some(link) = &self.0 {
             // A link that cannot be removed points nowhere and is replaced by the next `rustup component add rust-src`.
             let _ = std::fs::remove_file(link);
+            // The folder goes too unless it holds something else; a folder that is not empty is not removed.
+            let _ = link.parent().map(std::fs::remove_dir);
         }
     }
 }
@@ -230,6 +232,23 @@ mod tests {
         assert!(!toolchain.has_guest_target());
         std::fs::write(lib.join("libstd-1.rlib"), "").unwrap();
         assert!(toolchain.has_guest_target());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn lent_sources_leave_nothing_behind_and_touch_nothing_that_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let toolchain = Toolchain { sysroot: folder.path().into(), release: "1.0.0".into() };
+        std::fs::create_dir_all(toolchain.rustlib()).unwrap();
+        let link = toolchain.rustlib().join("src/rust");
+        let lent = lend_sources(&toolchain, folder.path()).unwrap();
+        assert!(link.exists());
+        drop(lent);
+        assert_eq!(toolchain.rustlib().read_dir().unwrap().count(), 0);
+
+        std::fs::create_dir_all(&link).unwrap();
+        drop(lend_sources(&toolchain, folder.path()).unwrap());
+        assert!(link.exists());
     }
 
     #[test]
