@@ -1,2 +1,32 @@
-//! The binary.
-fn main() {}
+//! `tidegate`, the one binary: reads the settings, wires the crates together, prints.
+//!
+//! Invariant: stdout is what was asked for, stderr is everything else, the exit code says how it ended. Everything that can be
+//! wrong with the settings is said before anything is opened. No rule lives here: what is decided is decided in `policy`.
+
+#![allow(dead_code, unused_imports, reason = "the loop that reads the rest of the configuration and fills the report is wired next")]
+
+mod args;
+mod commands;
+mod config;
+mod failure;
+mod logging;
+mod progress;
+mod report;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    let terminal = terminal::Terminal::new(&arguments.global);
+    logging::start(&arguments.global, &terminal);
+    match commands::dispatch(&arguments, &terminal) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        Err(failure) => {
+            terminal.failure(&failure);
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The command line, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidegate_vocab::VersionNo;
+
+/// Keeps machine-learning models in season: pulls rows, retrains when they say so, promotes only through a gate
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, propagate_version = true, disable_help_subcommand = true, max_term_width = 110)]
+pub struct Arguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Settings file; `backtest` takes several and puts them side by side
+    #[arg(short, long, value_name = "FILE", global = true, env = "TIDEGATE_SETTINGS", value_delimiter = ',', default_value = crate::config::SETTINGS_FILE)]
+    pub settings: Vec<PathBuf>,
+    /// Pipeline of the settings file; needed only where it has several
+    #[arg(short, long, value_name = "NAME", global = true)]
+    pub pipeline: Option<String>,
+    /// Print JSON to stdout; errors, progress and log lines become JSON on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Least serious log lines to print on stderr
+    #[arg(long, value_name = "LEVEL", global = true, env = "TIDEGATE_LOG", default_value = "warn")]
+    pub log: LogLevel,
+    /// Show no progress
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// When to use colour
+    #[arg(long, value_name = "WHEN", global = true, default_value = "auto")]
+    pub color: ColorWhen,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Nothing
+    Off,
+    /// A person must act
+    Error,
+    /// Odd, carried on
+    Warn,
+    /// State changed
+    Info,
+    /// Why
+    Debug,
+    /// Every batch
+    Trace,
+}
+
+/// When colour is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What `tidegate` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write an example settings file and say what to do next
+    Init {
+        /// Folder to write into; made when it is missing
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Check the settings file and everything it refers to; run nothing
+    Check,
+    /// Pull new rows, retrain if a trigger is due, judge, decide
+    #[command(after_help = "Exit codes: 0 promoted or nothing to do, 1 error, 2 usage or settings, 3 rejected, 4 held")]
+    Run {
+        /// Train and judge even if no trigger is due
+        #[arg(long)]
+        force: bool,
+    },
+    /// Replay a history on a simulated clock through the same loop
+    Backtest(Backtest),
+    /// Pull, clean and commit new rows; train nothing
+    Ingest,
+    /// What the columns of the dataset must be
+    #[command(subcommand)]
+    Contract(ContractCommand),
+    /// List model versions
+    Models,
+    /// Make a version champion by hand
+    Promote {
+        /// The version, such as `v3`
+        version: VersionNo,
+        /// Why, for the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Make the previous champion, or VERSION, champion again
+    Rollback {
+        /// The version, such as `v2`; the one that served before, when left out
+        version: Option<VersionNo>,
+        /// Why, for the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Tell the story of a version: data, training, measurements, verdicts, who decided
+    Explain {
+        /// The version, such as `v3`; the champion, when left out
+        version: Option<VersionNo>,
+    },
+    /// Read the journal
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// Look at plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Compile a component from stdin to stdout; the binary starts itself with it
+    #[command(name = "compile-plugin", hide = true)]
+    CompilePlugin,
+}
+
+/// `tidegate backtest`.
+#[derive(Debug, Args)]
+pub struct Backtest {
+    /// Seeds, one replay each; those of `[backtest] seeds`, when left out
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub seeds: Vec<u64>,
+    /// Where to write the HTML report
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Rows of one window of the accuracy chart
+    #[arg(long, value_name = "ROWS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
+    pub window: u64,
+}
+
+/// `tidegate contract`.
+#[derive(Debug, Subcommand)]
+pub enum ContractCommand {
+    /// Look at the first rows of the source and print the contract they suggest
+    Infer {
+        /// Column of ground truth
+        #[arg(long, value_name = "COLUMN")]
+        label: String,
+        /// Column of event time
+        #[arg(long, value_name = "COLUMN")]
+        time: Option<String>,
+        /// Column that names rows
+        #[arg(long, value_name = "COLUMN")]
+        id: Option<String>,
+        /// Rows to look at
+        #[arg(long, value_name = "ROWS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+        rows: u64,
+    },
+}
+
+/// `tidegate journal`.
+#[derive(Debug, Subcommand)]
+pub enum JournalCommand {
+    /// Print entries, oldest first
+    Show {
+        /// First entry
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        from: u64,
+    },
+    /// Walk the chain of digests and name the first entry that does not fit
+    Verify,
+}
+
+/// `tidegate plugin`.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List the plugins in the plugin folder
+    List,
+    /// Show one plugin's manifest, imports, limits and grants
+    Inspect {
+        /// The plugin's name, or the path of a component
+        plugin: String,
+    },
+}

@@ -1,0 +1,103 @@
+//! `tidegate check`: everything that can be wrong with the settings, and nothing else.
+
+use serde_json::{Value, json};
+
+use super::config;
+use crate::args::Global;
+use crate::config::section::grouped;
+use crate::config::value::{show_bytes, show_duration_us};
+use crate::config::{Config, PipelineConfig, Trigger};
+use crate::failure::{Exit, Failure};
+use crate::terminal::Terminal;
+
+/// Checks the settings file, the plugin files and the inputs, and says what the settings mean.
+///
+/// # Errors
+/// A [`Failure`] that points at everything that is wrong.
+pub fn check(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
+    let config = config(global)?;
+    config.check_files()?;
+    terminal.result(|| text(&config), || value(&config));
+    Ok(Exit::Ok)
+}
+
+fn text(config: &Config) -> String {
+    let mut out = format!("`{}` is fine\n", config.file.path.display());
+    for pipeline in &config.pipelines {
+        out.push_str(&format!("\npipeline {}\n", pipeline.id));
+        let rows = facts(config, pipeline);
+        let width = rows.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+        for (key, fact) in rows {
+            out.push_str(&format!("  {key:width$}  {fact}\n"));
+        }
+    }
+    out
+}
+
+fn facts(config: &Config, pipeline: &PipelineConfig) -> Vec<(&'static str, String)> {
+    let contract = &pipeline.contract;
+    let names = |plugins: &[crate::config::PluginUse]| {
+        let names: Vec<&str> = plugins.iter().map(|plugin| plugin.plugin.as_str()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    };
+    let classes = contract.label.classes.len();
+    let time = contract.time.as_ref().map_or_else(|| "none; rows count in the order of arrival".to_owned(), |time| time.column.clone());
+    let window = pipeline.model.window_rows.map_or_else(|| "all rows".to_owned(), |rows| format!("the newest {} rows", grouped(rows)));
+    let rules: Vec<&str> = pipeline.gate.rules.iter().map(|rule| rule.id.as_str()).collect();
+    let triggers: Vec<String> = pipeline.triggers.iter().map(trigger).collect();
+    vec![
+        ("source", names(std::slice::from_ref(&pipeline.source))),
+        ("cleaners", names(&pipeline.cleaners)),
+        ("evaluators", names(&pipeline.evaluators)),
+        ("alerters", names(&pipeline.alerters)),
+        ("label", format!("{}, {classes} classes, known after {}", contract.label.column, show_duration_us(contract.label.delay_us))),
+        ("time", time),
+        ("columns", contract.columns.len().to_string()),
+        ("model", format!("{}, on {window}", family(pipeline))),
+        ("triggers", if triggers.is_empty() { "by hand only".to_owned() } else { triggers.join("; ") }),
+        ("gate", format!("{} at confidence {}", rules.join(", "), pipeline.gate.confidence)),
+        ("state", config.store.folder.display().to_string()),
+        ("plugins", format!("{}, {} of memory together", config.plugins.folder.display(), show_bytes(config.plugins.memory_bytes_max))),
+    ]
+}
+
+fn family(pipeline: &PipelineConfig) -> String {
+    use crate::config::Family;
+    match pipeline.model.family {
+        Family::Linear => "linear".to_owned(),
+        Family::Mlp => {
+            let widths: Vec<String> = pipeline.model.hidden.iter().map(ToString::to_string).collect();
+            format!("mlp ({})", widths.join("-"))
+        }
+    }
+}
+
+fn trigger(trigger: &Trigger) -> String {
+    match trigger {
+        Trigger::Schedule { cron, .. } => format!("schedule `{cron}`"),
+        Trigger::Volume { new_rows } => format!("every {} new rows", grouped(*new_rows)),
+        Trigger::Error { cooldown_rows, .. } => format!("errors change (adwin, quiet for {} rows)", grouped(*cooldown_rows)),
+        Trigger::Manual => "by hand".to_owned(),
+    }
+}
+
+fn value(config: &Config) -> Value {
+    let pipelines: Vec<Value> = config
+        .pipelines
+        .iter()
+        .map(|pipeline| {
+            let plugins: Vec<Value> =
+                pipeline.plugins().map(|(kind, plugin)| json!({ "kind": kind, "plugin": plugin.plugin.as_str() })).collect();
+            json!({
+                "pipeline": pipeline.id.as_str(),
+                "plugins": plugins,
+                "label": pipeline.contract.label.column,
+                "classes": pipeline.contract.label.classes,
+                "columns": pipeline.contract.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
+                "triggers": pipeline.triggers.len(),
+                "rules": pipeline.gate.rules.iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({ "settings": config.file.path.display().to_string(), "pipelines": pipelines })
+}

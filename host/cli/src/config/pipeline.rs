@@ -1,0 +1,148 @@
+//! `[pipeline.NAME]`: the configured loop for one model.
+
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+use tidegate_vocab::{Contract, PipelineId, PluginName};
+
+use super::gate::{self, Gate};
+use super::model::{self, ModelConfig};
+use super::rollout::{self, RolloutConfig};
+use super::section::Section;
+use super::trigger::{self, Trigger};
+use super::contract;
+
+const PLUGINS_OF_A_KIND_MAX: usize = 64;
+
+/// `[pipeline.NAME]`.
+#[derive(Debug, Clone)]
+pub struct PipelineConfig {
+    /// Its name.
+    pub id: PipelineId,
+    /// Where rows come from.
+    pub source: PluginUse,
+    /// What they go through, in order.
+    pub cleaners: Vec<PluginUse>,
+    /// Who measures models.
+    pub evaluators: Vec<PluginUse>,
+    /// Who tells people.
+    pub alerters: Vec<PluginUse>,
+    /// What the columns must be.
+    pub contract: Contract,
+    /// What is trained.
+    pub model: ModelConfig,
+    /// When; a run is always possible by hand too.
+    pub triggers: Vec<Trigger>,
+    /// What a challenger has to show.
+    pub gate: Gate,
+    /// How a blessed version takes over traffic.
+    pub rollout: Option<RolloutConfig>,
+    /// Where the file has it.
+    pub span: Range<usize>,
+}
+
+/// One plugin at one step of a pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginUse {
+    /// Which.
+    pub plugin: PluginName,
+    /// Its configuration, an object; its own schema judges it.
+    pub config: Value,
+    /// For a cleaner: whether requests go through it too.
+    pub serving: bool,
+    /// Where the file names it.
+    pub span: Range<usize>,
+    /// Where the file configures it.
+    pub config_span: Range<usize>,
+}
+
+impl PipelineConfig {
+    /// All plugins it uses, with the kind each has to be of.
+    pub fn plugins(&self) -> impl Iterator<Item = (&'static str, &PluginUse)> {
+        let source = std::iter::once(("source", &self.source));
+        let cleaners = self.cleaners.iter().map(|plugin| ("cleaner", plugin));
+        let evaluators = self.evaluators.iter().map(|plugin| ("evaluator", plugin));
+        source.chain(cleaners).chain(evaluators).chain(self.alerters.iter().map(|plugin| ("alerter", plugin)))
+    }
+}
+
+pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineConfig> {
+    for (key, what, example) in [
+        ("source", "where rows come from", "source = { plugin = \"csv\", config = { input = \"rows\" } }"),
+        ("contract", "what the columns must be; `tidegate contract infer` writes it", "[pipeline.NAME.contract]"),
+        ("model", "what is trained", "[pipeline.NAME.model]"),
+    ] {
+        if !section.has(key) {
+            section.missing(key, what, example);
+        }
+    }
+    let source = section.section("source").and_then(|table| plugin_use(table, false));
+    let cleaners = plugin_uses(&section, "cleaners", true);
+    let evaluators = plugin_uses(&section, "evaluators", false);
+    if evaluators.is_empty() && !section.has("evaluators") {
+        section.missing("evaluators", "who measures models", "evaluators = [{ plugin = \"classification\" }]");
+    }
+    let alerters = plugin_uses(&section, "alerters", false);
+    let contract = section.section("contract").and_then(contract::contract);
+    let model = section.section("model").map(model::model);
+    let triggers: Vec<Trigger> = section.sections("trigger").into_iter().filter_map(trigger::trigger).collect();
+    let gate = gate::gate(&section);
+    let rollout = section.section("rollout").map(rollout::rollout);
+    let span = section.span.clone();
+    if let Some(contract) = &contract {
+        label_among_columns(&section, contract);
+    }
+    section.finish();
+    Some(PipelineConfig {
+        id,
+        source: source?,
+        cleaners,
+        evaluators,
+        alerters,
+        contract: contract?,
+        model: model?,
+        triggers,
+        gate,
+        rollout,
+        span,
+    })
+}
+
+/// A label among the features is the commonest leak there is.
+fn label_among_columns(section: &Section<'_>, contract: &Contract) {
+    let label = &contract.label.column;
+    let Some(table) = section.section("contract").filter(|_| contract.columns.iter().any(|column| column.name == *label)) else { return };
+    let hint = "remove it from `columns`: a model that sees the label learns nothing else".to_owned();
+    let message = format!("the label `{label}` is also among the columns a model learns from");
+    table.problem(table.place("columns"), message, "has the label in it", Some(hint));
+}
+
+fn plugin_uses(section: &Section<'_>, key: &str, is_cleaner: bool) -> Vec<PluginUse> {
+    let tables = section.sections(key);
+    if tables.len() > PLUGINS_OF_A_KIND_MAX {
+        let message = format!("{} lists {} plugins, more than {PLUGINS_OF_A_KIND_MAX}", section.named(key), tables.len());
+        section.problem(section.place(key), message, "too many", None);
+    }
+    tables.into_iter().filter_map(|table| plugin_use(table, is_cleaner)).collect()
+}
+
+fn plugin_use(section: Section<'_>, is_cleaner: bool) -> Option<PluginUse> {
+    if !section.has("plugin") {
+        section.missing("plugin", "the stem of its file in the plugin folder", "plugin = \"csv\"");
+    }
+    let name = section.text("plugin");
+    let config = section.json("config");
+    let serving = is_cleaner && section.flag("serving").unwrap_or(false);
+    let own_span = section.span.clone();
+    let plugin = name.as_ref().and_then(|name| match PluginName::try_from(name.value.clone()) {
+        Ok(plugin) => Some(plugin),
+        Err(error) => {
+            section.problem(name.span.clone(), error.to_string(), "not a plugin name", None);
+            None
+        }
+    });
+    section.finish();
+    let config_span = config.as_ref().map_or(own_span, |config| config.span.clone());
+    let config = config.map_or_else(|| Value::Object(Map::new()), |config| config.value);
+    Some(PluginUse { plugin: plugin?, config, serving, span: name?.span, config_span })
+}

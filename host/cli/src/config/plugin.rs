@@ -1,0 +1,264 @@
+//! `[plugins]` and `[plugin.NAME]`: where plugins come from, what each may use, and what each was lent.
+//!
+//! Invariant: everything that is not written here is denied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use tidegate_vocab::PluginName;
+use tidegate_vocab::limits::{PLUGINS_MEMORY_BYTES_MAX, PluginLimits};
+
+use super::InputConfig;
+use super::section::{self, Placed, Section};
+
+/// `[plugins]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginsConfig {
+    /// The folder of components.
+    pub folder: PathBuf,
+    /// Whether only plugins pinned in `plugins.lock` are loaded; on when a plugin has http or a secret.
+    pub locked: bool,
+    /// Linear memory of all instances together.
+    pub memory_bytes_max: u64,
+    /// Where the file names the folder.
+    pub span: std::ops::Range<usize>,
+}
+
+/// `[plugin.NAME]`: what one plugin was lent, and the limits that differ from those of its kind.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PluginConfig {
+    /// What it was lent.
+    pub grants: Grants,
+    /// Limits that were written down.
+    overrides: Vec<(Limit, u64)>,
+}
+
+/// What a plugin was lent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Names of inputs.
+    pub inputs: BTreeSet<String>,
+    /// Whether it may read the time.
+    pub clock: bool,
+    /// Where it may connect to.
+    pub http: Vec<HttpGrant>,
+    /// Secrets that are put into its requests.
+    pub secrets: Vec<SecretGrant>,
+}
+
+/// One place a plugin may send requests to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpGrant {
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Methods, in upper case.
+    pub methods: Vec<String>,
+    /// What the path must begin with.
+    pub path: String,
+}
+
+/// One secret, and the only requests it is put into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretGrant {
+    /// The name the plugin knows.
+    pub name: String,
+    /// The header it is put into.
+    pub header: String,
+    /// The host it is sent to.
+    pub host: String,
+    /// What the path must begin with.
+    pub path: String,
+    /// Where its value is.
+    pub from: SecretOrigin,
+}
+
+/// Where the value of a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretOrigin {
+    /// An environment variable.
+    Env(String),
+    /// A file.
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    MemoryBytes,
+    TableEntries,
+    Instances,
+    CallMs,
+    HostCallBytes,
+    Resources,
+    LogLineBytes,
+    LogCallBytes,
+    OutputRows,
+    OutputBytes,
+    MetadataEntries,
+    MetadataBytes,
+}
+
+/// Key, limit, lowest and highest value; a `true` means that sizes such as `256MiB` are understood.
+const LIMITS: [(&str, Limit, u64, u64, bool); 12] = [
+    ("memory_bytes_max", Limit::MemoryBytes, 1 << 16, 4 << 30, true),
+    ("table_entries_max", Limit::TableEntries, 1, 10_000_000, false),
+    ("instances_max", Limit::Instances, 1, 1_000, false),
+    ("call_ms_max", Limit::CallMs, 1, 3_600_000, false),
+    ("host_call_bytes_max", Limit::HostCallBytes, 1 << 10, 4 << 30, true),
+    ("resources_max", Limit::Resources, 1, 1_000_000, false),
+    ("log_line_bytes_max", Limit::LogLineBytes, 16, 1 << 20, true),
+    ("log_call_bytes_max", Limit::LogCallBytes, 16, 64 << 20, true),
+    ("output_rows_max", Limit::OutputRows, 1, 1 << 28, false),
+    ("output_bytes_max", Limit::OutputBytes, 1 << 10, 4 << 30, true),
+    ("metadata_entries_max", Limit::MetadataEntries, 1, 1_000_000, false),
+    ("metadata_bytes_max", Limit::MetadataBytes, 16, 1 << 20, true),
+];
+
+impl PluginConfig {
+    /// The limits of the plugin, given those of its kind.
+    pub fn limits(&self, of_kind: PluginLimits) -> PluginLimits {
+        let mut limits = of_kind;
+        for (limit, value) in &self.overrides {
+            // Every bound of a 32-bit limit is below 2^32, so the value always fits.
+            let narrow = u32::try_from(*value).unwrap_or(u32::MAX);
+            match limit {
+                Limit::MemoryBytes => limits.memory_bytes_max = *value,
+                Limit::TableEntries => limits.table_entries_max = *value,
+                Limit::Instances => limits.instances_max = narrow,
+                Limit::CallMs => limits.call_ms_max = *value,
+                Limit::HostCallBytes => limits.host_call_bytes_max = *value,
+                Limit::Resources => limits.resources_max = narrow,
+                Limit::LogLineBytes => limits.log_line_bytes_max = narrow,
+                Limit::LogCallBytes => limits.log_call_bytes_max = narrow,
+                Limit::OutputRows => limits.output_rows_max = narrow,
+                Limit::OutputBytes => limits.output_bytes_max = *value,
+                Limit::MetadataEntries => limits.metadata_entries_max = narrow,
+                Limit::MetadataBytes => limits.metadata_bytes_max = narrow,
+            }
+        }
+        limits
+    }
+}
+
+pub(super) fn plugins(root: &Section<'_>, folder: &Path, tables: &BTreeMap<PluginName, PluginConfig>) -> PluginsConfig {
+    let reaches_out = tables.values().any(|plugin| !plugin.grants.http.is_empty() || !plugin.grants.secrets.is_empty());
+    let mut config = PluginsConfig {
+        folder: folder.join("plugins"),
+        locked: reaches_out,
+        memory_bytes_max: PLUGINS_MEMORY_BYTES_MAX,
+        span: 0..0,
+    };
+    let Some(section) = root.section("plugins") else { return config };
+    config.span = section.span.clone();
+    if let Some(path) = section.text("folder") {
+        config.folder = folder.join(path.value);
+        config.span = path.span;
+    }
+    config.locked |= section.flag("locked").unwrap_or(false);
+    config.memory_bytes_max = section.bytes("memory_bytes_max", 1 << 16..=1 << 44).unwrap_or(config.memory_bytes_max);
+    section.finish();
+    config
+}
+
+pub(super) fn plugin_tables(root: &Section<'_>, inputs: &BTreeMap<String, InputConfig>) -> BTreeMap<PluginName, PluginConfig> {
+    let mut tables = BTreeMap::new();
+    let Some(section) = root.section("plugin") else { return tables };
+    for name in section.keys() {
+        let Some(table) = section.section(&name.value) else { continue };
+        match PluginName::try_from(name.value) {
+            Ok(plugin) => {
+                tables.insert(plugin, plugin_table(table, inputs));
+            }
+            Err(error) => section.problem(name.span, error.to_string(), "not a plugin name", None),
+        }
+    }
+    tables
+}
+
+fn plugin_table(section: Section<'_>, inputs: &BTreeMap<String, InputConfig>) -> PluginConfig {
+    let mut config = PluginConfig::default();
+    for (key, limit, low, high, is_size) in LIMITS {
+        let value = if is_size { section.bytes(key, low..=high) } else { section.integer(key, low..=high) };
+        config.overrides.extend(value.map(|value| (limit, value)));
+    }
+    if let Some(grant) = section.section("grant") {
+        config.grants = grants(grant, inputs);
+    }
+    section.finish();
+    config
+}
+
+fn grants(section: Section<'_>, inputs: &BTreeMap<String, InputConfig>) -> Grants {
+    let mut grants = Grants { clock: section.flag("clock").unwrap_or(false), ..Grants::default() };
+    for input in section.texts("inputs").unwrap_or_default() {
+        if !inputs.contains_key(&input.value) {
+            unknown_input(&section, &input, inputs);
+        }
+        grants.inputs.insert(input.value);
+    }
+    grants.http = section.sections("http").into_iter().filter_map(http_grant).collect();
+    grants.secrets = section.sections("secrets").into_iter().filter_map(secret_grant).collect();
+    section.finish();
+    grants
+}
+
+fn unknown_input(section: &Section<'_>, input: &Placed<String>, inputs: &BTreeMap<String, InputConfig>) {
+    let known: Vec<&str> = inputs.keys().map(String::as_str).collect();
+    let name = section::shown(&input.value);
+    let hint = section::nearest_hint(&input.value, &known).unwrap_or_else(|| format!("add `[input.{name}] path = \"…\"`"));
+    section.problem(input.span.clone(), format!("there is no input `{name}` to grant"), "not an input of this file", Some(hint));
+}
+
+/// A text that has to be there.
+fn required(section: &Section<'_>, key: &str, what: &str, example: &str) -> Option<String> {
+    if !section.has(key) {
+        section.missing(key, what, &format!("{key} = \"{example}\""));
+    }
+    section.text(key).map(|text| text.value)
+}
+
+fn path_prefix(section: &Section<'_>) -> String {
+    let Some(path) = section.text("path") else { return "/".to_owned() };
+    if !path.value.starts_with('/') {
+        let message = format!("{} must begin with `/`, found `{}`", section.named("path"), section::shown(&path.value));
+        section.problem(path.span, message, "not a path of a URL", None);
+    }
+    path.value
+}
+
+fn http_grant(section: Section<'_>) -> Option<HttpGrant> {
+    const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+    let host = required(&section, "host", "the only host it may connect to", "alerts.example.com");
+    let port = section.integer("port", 1..=65_535).and_then(|port| u16::try_from(port).ok()).unwrap_or(443);
+    let methods = section.texts("methods").map_or_else(|| vec!["GET".to_owned()], |methods| {
+        for method in methods.iter().filter(|method| !METHODS.contains(&method.value.as_str())) {
+            let message = format!("`{}` is not a method that can be granted", section::shown(&method.value));
+            section.problem(method.span.clone(), message, format!("expected {}", section::one_of(&METHODS)), section::nearest_hint(&method.value, &METHODS));
+        }
+        methods.into_iter().map(|method| method.value).collect()
+    });
+    let path = path_prefix(&section);
+    section.finish();
+    Some(HttpGrant { host: host?, port, methods, path })
+}
+
+fn secret_grant(section: Section<'_>) -> Option<SecretGrant> {
+    let name = required(&section, "name", "the name the plugin knows it by", "hook-key");
+    let header = required(&section, "header", "the header it is put into", "authorization");
+    let host = required(&section, "host", "the only host it is sent to", "alerts.example.com");
+    let path = path_prefix(&section);
+    if !section.has("from") {
+        section.missing("from", "where its value is", "from = \"env:HOOK_KEY\"");
+    }
+    let from = section.parsed("from", "`env:NAME` or `file:PATH`", |text| {
+        let (kind, place) = text.split_once(':').filter(|(_, place)| !place.is_empty())?;
+        match kind {
+            "env" => Some(SecretOrigin::Env(place.to_owned())),
+            "file" => Some(SecretOrigin::File(place.into())),
+            _ => None,
+        }
+    });
+    section.finish();
+    Some(SecretGrant { name: name?, header: header?, host: host?, path, from: from? })
+}

@@ -1,0 +1,225 @@
+//! What a backtest shows: one report from plain data, as a table, as JSON and as a page of HTML.
+//!
+//! Invariant: everything here is a pure function of [`BacktestReport`]; the same report gives the same bytes. Nothing is
+//! loaded from anywhere: a page is one file and needs no script.
+//!
+//! Read [`BacktestReport`] first; `chart.rs` draws, `page.rs` writes the page around it, `summary.rs` is for terminals.
+
+mod chart;
+mod decisions;
+mod page;
+mod rolling;
+mod scale;
+mod summary;
+
+use serde::Serialize;
+use tidegate_vocab::{Decision, DecisionKind, Timestamp, VersionNo};
+
+pub use page::page;
+pub use rolling::{ScoredRow, rolling_accuracy};
+pub use summary::{summary_json, summary_table};
+
+/// Everything that a backtest found out.
+#[derive(Debug, Clone)]
+pub struct BacktestReport {
+    /// The pipeline.
+    pub title: String,
+    /// What the horizontal axis counts.
+    pub axis: Axis,
+    /// Rows of the history.
+    pub row_count: u64,
+    /// Rows at its beginning that were learned from and not counted.
+    pub warmup_rows: u64,
+    /// Rows of one window of the lines.
+    pub window_rows: u64,
+    /// One a replay: settings × seed.
+    pub summary: Vec<SummaryRow>,
+    /// The naive baselines on the same rows.
+    pub baselines: Vec<BaselineRow>,
+    /// Accuracy over time.
+    pub lines: Vec<Line>,
+    /// Every training, in the order of rows.
+    pub trainings: Vec<Training>,
+    /// Every decision, in the order of rows.
+    pub decisions: Vec<DecisionEntry>,
+}
+
+/// What the horizontal axis of a chart counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Axis {
+    /// Event time.
+    Time,
+    /// Rows, where they have no time.
+    Rows,
+}
+
+/// One replay in figures; the keys of its JSON form are a promise.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SummaryRow {
+    /// Name of the settings.
+    pub settings: String,
+    /// The seed.
+    pub seed: u64,
+    /// Share of rows predicted rightly, each before it was learned from.
+    pub accuracy: f64,
+    /// F1 of the positive class, or macro F1.
+    pub f1: f64,
+    /// Cohen's kappa with "as the last label" in the place of chance.
+    pub kappa_no_change: f64,
+    /// Trainings, whatever came of them.
+    pub trainings: u64,
+    /// Verdicts of `hold`.
+    pub holds: u64,
+    /// Verdicts of `reject`.
+    pub rejections: u64,
+    /// Wall time of the replay.
+    pub seconds: f64,
+}
+
+/// A naive baseline in figures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BaselineRow {
+    /// Which.
+    pub baseline: Baseline,
+    /// Share of rows predicted rightly.
+    pub accuracy: f64,
+    /// F1 of the positive class, or macro F1.
+    pub f1: f64,
+    /// Kappa against no-change; 0 for no-change itself.
+    pub kappa_no_change: f64,
+}
+
+/// A prediction that needs no model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Baseline {
+    /// As the last known label.
+    NoChange,
+    /// As most known labels.
+    Majority,
+}
+
+impl Baseline {
+    /// Its name in tables and charts.
+    pub fn word(self) -> &'static str {
+        match self {
+            Baseline::NoChange => "no-change",
+            Baseline::Majority => "majority",
+        }
+    }
+}
+
+/// Whose accuracy a line shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// A replay.
+    Replay {
+        /// Name of the settings.
+        settings: String,
+        /// The seed.
+        seed: u64,
+    },
+    /// A naive baseline.
+    Baseline(Baseline),
+}
+
+/// Accuracy over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Of whom.
+    pub who: Who,
+    /// In the order of rows; all replays of some settings have theirs at the same rows.
+    pub points: Vec<Point>,
+}
+
+/// Accuracy over the window of rows that ends here.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// The last row of the window.
+    pub row: u64,
+    /// Its event time.
+    pub at: Timestamp,
+    /// Share of the window predicted rightly.
+    pub accuracy: f64,
+    /// Rows of the window.
+    pub rows: u64,
+}
+
+/// One training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Training {
+    /// Name of the settings.
+    pub settings: String,
+    /// The seed.
+    pub seed: u64,
+    /// Rows known when it began.
+    pub row: u64,
+    /// Event time of the last of them.
+    pub at: Timestamp,
+    /// The version it made.
+    pub version: VersionNo,
+    /// Why it began, as a sentence.
+    pub trigger: String,
+}
+
+/// One decision of a replay.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecisionEntry {
+    /// Name of the settings.
+    pub settings: String,
+    /// The seed.
+    pub seed: u64,
+    /// Rows known when it was made.
+    pub row: u64,
+    /// What was decided, and on what.
+    pub decision: Decision,
+}
+
+/// A replay, as charts and lists tell them apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lane {
+    settings: String,
+    seed: u64,
+}
+
+impl BacktestReport {
+    /// Names of the settings, in the order of the summary.
+    fn settings(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for row in self.summary.iter().filter(|row| !row.settings.is_empty()) {
+            if !names.contains(&row.settings.as_str()) {
+                names.push(&row.settings);
+            }
+        }
+        names
+    }
+
+    /// The replays, in the order of the summary.
+    fn lanes(&self) -> Vec<Lane> {
+        self.summary.iter().map(|row| Lane { settings: row.settings.clone(), seed: row.seed }).collect()
+    }
+
+    /// What to call a replay: by its seed where there is only one set of settings.
+    fn lane_name(&self, lane: &Lane) -> String {
+        match (self.settings().len(), self.summary.len()) {
+            (_, 1) => lane.settings.clone(),
+            (1, _) => format!("seed {}", lane.seed),
+            (settings, replays) if settings == replays => lane.settings.clone(),
+            _ => format!("{}, seed {}", lane.settings, lane.seed),
+        }
+    }
+}
+
+/// The word for a decision.
+fn decision_word(kind: DecisionKind) -> &'static str {
+    match kind {
+        DecisionKind::Promote => "promote",
+        DecisionKind::Reject => "reject",
+        DecisionKind::Hold => "hold",
+        DecisionKind::RollBack => "roll back",
+    }
+}
+
+/// The day of an instant: `1987-05-01`.
+fn day(at: Timestamp) -> String {
+    at.to_string().chars().take_while(|c| *c != 'T').collect()
+}
