@@ -27,6 +27,9 @@ mod read;
 mod snapshot;
 mod typed;
 
+#[cfg(test)]
+mod sample;
+
 pub use assemble::{Assembled, CleanerStep, KnownTime, assemble, clean_part};
 pub use chain::chain_digest;
 pub use check::check;
