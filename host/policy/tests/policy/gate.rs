@@ -1,0 +1,332 @@
+//! Gates as tables: rows in, verdict, method and decision out.
+
+#![expect(clippy::unwrap_used, reason = "a gate that cannot be judged should fail its test")]
+
+use proptest::prelude::*;
+use tidegate_policy::{Against, Dependence, GateVerdict, JudgeError, RowsMin, Test, judge, next_look, rows_for_look, was_superior};
+use tidegate_vocab::{DecisionKind, Seed, Terms, Verdict};
+
+use crate::cases::{Evidence, cost, gate, metric, paired, right, rule};
+
+const NOT_WORSE: Test = Test::NonInferior { margin: 0.02 };
+
+fn cluster() -> Dependence {
+    Dependence::Cluster("station".into())
+}
+
+/// Judges one rule about accuracy against the champion.
+fn one(dependence: Dependence, test: Test, mut evidence: Evidence) -> GateVerdict {
+    evidence.clusters = (0..evidence.labels.len() as u32).map(|row| row / 5).collect();
+    let against = if matches!(test, Test::LowerBound { .. } | Test::UpperBound { .. }) { Against::Bound } else { Against::Champion };
+    judge(&gate(dependence, vec![rule("accuracy", against, test)]), 1, &evidence.input()).unwrap()
+}
+
+#[test]
+fn accuracy_rules() {
+    use Verdict::{Fail, Inconclusive, Pass};
+    let check = |dependence: Dependence, test: Test, (rows, gains, losses): (usize, usize, usize), verdict: Verdict, method: &str| {
+        let found = one(dependence.clone(), test, Evidence::accuracy(rows, gains, losses));
+        let found = &found.rules[0];
+        assert_eq!((found.verdict, found.method.as_str()), (verdict, method), "{dependence:?} {test:?} {rows} {gains} {losses}: {found:?}");
+    };
+    let independent = Dependence::Independent;
+    check(independent.clone(), Test::Superior, (1000, 50, 20), Pass, "mcnemar-mid-p");
+    check(independent.clone(), Test::Superior, (1000, 20, 50), Fail, "mcnemar-mid-p");
+    check(independent.clone(), Test::Superior, (1000, 40, 35), Inconclusive, "mcnemar-mid-p");
+    check(independent.clone(), Test::Superior, (1000, 0, 0), Inconclusive, "mcnemar-mid-p");
+    check(independent.clone(), NOT_WORSE, (2000, 70, 70), Pass, "tango");
+    check(independent.clone(), NOT_WORSE, (2000, 20, 120), Fail, "tango");
+    check(independent.clone(), NOT_WORSE, (400, 15, 15), Inconclusive, "tango");
+    // Two versions that never disagree: the interval has a width, which 1,000 rows make narrow enough and 300 just so.
+    check(independent.clone(), NOT_WORSE, (1000, 0, 0), Pass, "tango");
+    check(Dependence::Time, NOT_WORSE, (1000, 0, 0), Pass, "tango-effective-rows");
+    check(Dependence::Time, NOT_WORSE, (2000, 20, 120), Fail, "tango-effective-rows");
+    check(Dependence::Time, Test::Superior, (1000, 70, 20), Pass, "tango-effective-rows");
+    check(cluster(), Test::Superior, (1000, 70, 20), Pass, "tango-effective-rows");
+    check(independent.clone(), Test::LowerBound { bound: 0.7 }, (1000, 0, 0), Pass, "wilson");
+    check(independent.clone(), Test::LowerBound { bound: 0.8 }, (1000, 0, 0), Fail, "wilson");
+    check(independent.clone(), Test::LowerBound { bound: 0.75 }, (1000, 0, 0), Inconclusive, "wilson");
+    check(independent.clone(), Test::UpperBound { bound: 0.8 }, (1000, 0, 0), Pass, "wilson");
+    check(independent.clone(), Test::UpperBound { bound: 0.7 }, (1000, 0, 0), Fail, "wilson");
+    check(Dependence::Time, Test::LowerBound { bound: 0.7 }, (1000, 0, 0), Pass, "wilson-effective-rows");
+    // Too few rows, whatever they show.
+    check(independent, Test::Superior, (299, 90, 0), Inconclusive, "none");
+}
+
+#[test]
+fn dependence_widens_the_interval() {
+    // The challenger is right alone in one long stretch: convincing if rows were independent, one event if they are not.
+    let (mut own, other) = (vec![true; 600], vec![true; 600]);
+    let mut others = other.clone();
+    for row in 300..330 {
+        others[row] = false;
+    }
+    for row in [20, 150, 480, 555] {
+        own[row] = false;
+    }
+    let evidence = || Evidence::new(600, vec![right(&own)], vec![(Against::Champion, vec![right(&others)])]);
+    let width = |verdict: &GateVerdict| verdict.rules[0].interval.map(|(low, high)| high - low).unwrap();
+    let independent = one(Dependence::Independent, Test::Superior, evidence());
+    let in_time = one(Dependence::Time, Test::Superior, evidence());
+    assert!(width(&in_time) > 1.8 * width(&independent), "{independent:?} {in_time:?}");
+    assert_eq!(independent.rules[0].verdict, Verdict::Pass);
+    assert!(in_time.rules[0].reason.contains("weigh as much as"), "{}", in_time.rules[0].reason);
+}
+
+#[test]
+fn other_metrics_use_the_bootstrap() {
+    use Verdict::{Fail, Inconclusive, Pass};
+    let values = |shift: f64| -> Vec<f64> { (0..600).map(|row| 10.0 + shift + f64::from(row * 37 % 100) / 50.0).collect() };
+    let noisy =
+        |shift: f64| -> Vec<f64> { values(shift).iter().enumerate().map(|(row, value)| value + (row * 13 % 7) as f64 / 7.0).collect() };
+    let check = |terms: fn(Vec<f64>) -> Terms, test: Test, shift: f64, verdict: Verdict| {
+        let evidence =
+            Evidence::new(600, vec![cost("time", terms(noisy(shift)))], vec![(Against::Champion, vec![cost("time", terms(values(0.0)))])]);
+        let gate = gate(Dependence::Time, vec![rule("time", Against::Champion, test)]);
+        let found = judge(&gate, 1, &evidence.input()).unwrap();
+        assert_eq!(found.rules[0].verdict, verdict, "{test:?} {shift}: {:?}", found.rules[0]);
+        if verdict != Inconclusive {
+            assert_eq!(found.rules[0].method, "paired-block-bootstrap");
+        }
+    };
+    let mean = |values| Terms::Mean { values };
+    let p95 = |values| Terms::Quantile { q: 0.95, values };
+    let ratio = |values: Vec<f64>| Terms::Ratio { denominators: vec![2.0; values.len()], numerators: values };
+    // Less is better: a shift of +1 makes the challenger worse.
+    check(mean, Test::Superior, -1.0, Pass);
+    check(mean, Test::Superior, 1.0, Fail);
+    check(ratio, Test::Superior, -1.0, Pass);
+    check(p95, Test::RatioUpper { ratio_max: 1.10 }, -0.4, Pass);
+    check(p95, Test::RatioUpper { ratio_max: 1.10 }, 3.0, Fail);
+    check(mean, Test::RatioUpper { ratio_max: 1.10 }, 0.67, Inconclusive);
+}
+
+#[test]
+fn rows_that_do_not_vary_are_inconclusive() {
+    let constant = |value: f64| cost("time", Terms::Mean { values: vec![value; 400] });
+    let evidence = Evidence::new(400, vec![constant(1.5)], vec![(Against::Champion, vec![constant(2.5)])]);
+    let verdict = judge(&gate(Dependence::Time, vec![rule("time", Against::Champion, Test::Superior)]), 1, &evidence.input()).unwrap();
+    assert_eq!(verdict.rules[0].reason, "inconclusive: the rows do not vary: every resample gives 1.0000");
+    let mut evidence = Evidence::accuracy(400, 60, 0);
+    evidence.clusters = (0..400).map(|row| row / 50).collect();
+    let verdict = judge(&gate(cluster(), vec![rule("accuracy", Against::Champion, NOT_WORSE)]), 1, &evidence.input()).unwrap();
+    assert_eq!(verdict.rules[0].reason, "inconclusive: there are 8 clusters and 10 are needed");
+    let mut evidence = Evidence::accuracy(400, 60, 0);
+    evidence.labels = (0..400).map(|row| u32::from(row < 29)).collect();
+    let verdict = judge(&gate(Dependence::Time, vec![rule("accuracy", Against::Champion, NOT_WORSE)]), 1, &evidence.input()).unwrap();
+    assert_eq!(verdict.rules[0].reason, "inconclusive: class 1 has 29 rows and `rows_per_class_min` asks for 30");
+    // A metric that counts only some of the rows is short of rows though the gate is not.
+    let sparse: Vec<f64> = (0..400).map(|row| if row % 2 == 0 { f64::NAN } else { 1.0 }).collect();
+    let evidence = Evidence::new(400, vec![metric("accuracy", Terms::Mean { values: sparse })], vec![]);
+    let floor = rule("accuracy", Against::Bound, Test::LowerBound { bound: 0.5 });
+    let verdict = judge(&gate(Dependence::Time, vec![floor]), 1, &evidence.input()).unwrap();
+    assert_eq!(verdict.rules[0].reason, "inconclusive: `accuracy` counts 200 rows and `rows_min` asks for 300");
+}
+
+#[test]
+fn decisions_and_looks() {
+    let check = |evidence: Evidence, look: u32, kind: DecisionKind, expired: bool, reason: &str| {
+        let mut gate = gate(Dependence::Independent, vec![rule("accuracy", Against::Champion, NOT_WORSE)]);
+        gate.looks_max = 3;
+        let verdict = judge(&gate, look, &evidence.input()).unwrap();
+        assert_eq!((verdict.kind, verdict.expired, verdict.reason.as_str()), (kind, expired, reason));
+        assert!((verdict.rules[0].alpha - 0.05 / 3.0).abs() < 1e-15);
+        assert!(!was_superior(&verdict));
+    };
+    let pass = || Evidence::accuracy(4000, 100, 100);
+    let fail = || Evidence::accuracy(4000, 20, 320);
+    let open = || Evidence::accuracy(400, 15, 15);
+    check(pass(), 1, DecisionKind::Promote, false, "promoted: every rule passed (look 1 of 3, 4,000 rows)");
+    check(fail(), 1, DecisionKind::Reject, false, "rejected: rule `non-inferior-champion` failed (look 1 of 3, 4,000 rows)");
+    let held = "held: rule `non-inferior-champion` inconclusive, more rows are needed (look 2 of 3, 400 rows)";
+    check(open(), 2, DecisionKind::Hold, false, held);
+    let expired = "rejected: expired with rule `non-inferior-champion` still inconclusive at the last look (look 3 of 3, 400 rows)";
+    check(open(), 3, DecisionKind::Reject, true, expired);
+}
+
+#[test]
+fn one_failure_outweighs_the_rest() {
+    let rules = vec![
+        rule("accuracy", Against::Champion, Test::Superior),
+        rule("accuracy", Against::Bound, Test::LowerBound { bound: 0.9 }),
+        rule("accuracy", Against::Bound, Test::UpperBound { bound: 0.99 }),
+    ];
+    let verdict = judge(&gate(Dependence::Independent, rules), 1, &Evidence::accuracy(1000, 40, 35).input()).unwrap();
+    let found: Vec<Verdict> = verdict.rules.iter().map(|rule| rule.verdict).collect();
+    assert_eq!(found, [Verdict::Inconclusive, Verdict::Fail, Verdict::Pass]);
+    assert_eq!(verdict.kind, DecisionKind::Reject);
+}
+
+#[test]
+fn before_the_first_champion() {
+    let (own, naive) = paired(1000, 200, 40);
+    let (_, worse) = paired(1000, 300, 0);
+    let latency = |rows: usize| cost("latency_p95", Terms::Quantile { q: 0.95, values: vec![1.0; rows] });
+    let others = vec![(Against::NoChange, vec![right(&naive)]), (Against::Majority, vec![right(&worse)])];
+    let evidence = Evidence::new(1000, vec![right(&own), latency(1000)], others);
+    let rules = vec![
+        rule("accuracy", Against::Champion, NOT_WORSE),
+        rule("accuracy", Against::Anchor, NOT_WORSE),
+        rule("latency_p95", Against::Champion, Test::RatioUpper { ratio_max: 1.1 }),
+    ];
+    let verdict = judge(&gate(Dependence::Time, rules.clone()), 1, &evidence.input()).unwrap();
+    let against: Vec<&str> = verdict.rules.iter().map(|rule| rule.against.as_str()).collect();
+    assert_eq!(against, ["no-change (for want of a champion)", "no-change (for want of a anchor)", "champion"]);
+    assert_eq!(verdict.rules[2].reason, "passes: there is no champion yet and no baseline to compare `latency_p95` with");
+    assert_eq!(verdict.kind, DecisionKind::Promote);
+    assert!(was_superior(&verdict), "the first version is the anchor");
+
+    // Worse than the baseline: the first version is refused like any other.
+    let evidence = Evidence::new(1000, vec![right(&worse), latency(1000)], vec![(Against::NoChange, vec![right(&own)])]);
+    assert_eq!(judge(&gate(Dependence::Time, rules.clone()), 1, &evidence.input()).unwrap().kind, DecisionKind::Reject);
+
+    // An anchor that is missing beside a champion is the champion.
+    let evidence = Evidence::new(1000, vec![right(&own)], vec![(Against::Champion, vec![right(&naive)])]);
+    let verdict = judge(&gate(Dependence::Time, rules[..2].to_vec()), 1, &evidence.input()).unwrap();
+    assert_eq!(verdict.rules[1].against, "champion (for want of a anchor)");
+    assert!(!was_superior(&verdict));
+    let superior = gate(Dependence::Time, vec![rule("accuracy", Against::Champion, Test::Superior)]);
+    assert!(was_superior(&judge(&superior, 1, &evidence.input()).unwrap()));
+}
+
+#[test]
+fn a_number_without_terms() {
+    let evidence = Evidence::new(400, vec![metric("size", Terms::Opaque { value: 3.0, count: 9 })], vec![]);
+    let bounded = |test| judge(&gate(Dependence::Time, vec![rule("size", Against::Bound, test)]), 1, &evidence.input()).unwrap();
+    let verdict = bounded(Test::UpperBound { bound: 4.0 });
+    assert_eq!(verdict.rules[0].reason, "passes: `size` is 3.0000; it must be below 4.0000 (value, 9 rows)");
+    assert_eq!(bounded(Test::LowerBound { bound: 4.0 }).rules[0].verdict, Verdict::Fail);
+}
+
+#[test]
+fn reasons_read_like_sentences() {
+    let check = |dependence: Dependence, test: Test, expected: &str| {
+        assert_eq!(one(dependence, test, Evidence::accuracy(1000, 50, 20)).rules[0].reason, expected);
+    };
+    check(
+        Dependence::Independent,
+        Test::Superior,
+        "passes: `accuracy` is 0.7470, of the champion 0.7170; it is better with p = 1.57e-4, worse with p = 0.9998, against 0.0500 \
+         (mcnemar-mid-p, 1,000 rows)",
+    );
+    check(
+        Dependence::Independent,
+        NOT_WORSE,
+        "passes: `accuracy` is 0.7470, of the champion 0.7170; the difference in its favour is above 0.0164 and below 0.0444 \
+         (95.0 % each) and must be above -0.0200 (tango, 1,000 rows)",
+    );
+}
+
+#[test]
+fn evidence_that_does_not_fit() {
+    let check = |mut evidence: Evidence, dependence: Dependence, test: Test, against: Against, expected: &str| {
+        evidence.clusters.truncate(3);
+        let error: JudgeError = judge(&gate(dependence, vec![rule("accuracy", against, test)]), 1, &evidence.input()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().is_some());
+    };
+    let time = Dependence::Time;
+    let named = |name: &str| vec![metric(name, Terms::Mean { values: vec![1.0; 400] })];
+    let missing = Evidence::new(400, named("f1"), vec![]);
+    let text = "could not judge rule `superior-champion`: metric `accuracy` was not computed for the challenger; available: `f1`";
+    check(missing, time.clone(), Test::Superior, Against::Champion, text);
+    let missing = Evidence::new(400, named("accuracy"), vec![(Against::Champion, vec![])]);
+    let text = "could not judge rule `superior-champion`: metric `accuracy` was not computed for the champion; available: none";
+    check(missing, time.clone(), Test::Superior, Against::Champion, text);
+    let missing = Evidence::new(400, named("accuracy"), vec![(Against::Majority, named("accuracy"))]);
+    let text = "could not judge rule `superior-no-change`: no `no-change` was evaluated; available: `majority`";
+    check(missing, time.clone(), Test::Superior, Against::NoChange, text);
+    let text = "could not judge rule `superior-champion`: the terms of metric `accuracy` do not fit together: expected 401 rows, found \
+                another number of rows";
+    check(Evidence::new(401, named("accuracy"), vec![]), time.clone(), Test::Superior, Against::Champion, text);
+    let opaque = || vec![metric("accuracy", Terms::Opaque { value: 1.0, count: 400 })];
+    let evidence = Evidence::new(400, opaque(), vec![(Against::Champion, opaque())]);
+    let text =
+        "could not judge rule `superior-champion`: metric `accuracy` is a single number without terms, which test `superior` cannot use";
+    check(evidence, time.clone(), Test::Superior, Against::Champion, text);
+    let text = "could not judge rows clustered by `station`: expected one cluster a row for 400 rows, found 0";
+    check(Evidence::accuracy(400, 1, 1), cluster(), Test::Superior, Against::Champion, text);
+    let text =
+        "could not judge by a gate with mistakes: `gate.rule.non-inferior-champion.margin`: found 2, expected more than 0 and less than 1";
+    check(Evidence::accuracy(400, 1, 1), time, Test::NonInferior { margin: 2.0 }, Against::Champion, text);
+}
+
+#[test]
+fn rows_of_the_looks() {
+    let mut gate = gate(Dependence::Time, vec![rule("accuracy", Against::Champion, NOT_WORSE)]);
+    gate.looks_max = 3;
+    assert_eq!([0, 1, 2, 3].map(|done| next_look(&gate, done)), [Some(300), Some(600), Some(900), None]);
+    gate.rows_min = RowsMin::Power;
+    // (z(1 - 0.05 / 3) + z(0.8))² · 0.08 / 0.02²
+    assert_eq!((rows_for_look(&gate, 1), rows_for_look(&gate, 2)), (1764, 3528));
+}
+
+#[test]
+fn the_same_evidence_gives_the_same_verdict() {
+    let judged = |threads: usize, seed: u64| {
+        let mut evidence = Evidence::accuracy(700, 40, 20);
+        evidence.seed = Seed(seed);
+        let rules = vec![rule("accuracy", Against::Champion, Test::Superior), rule("accuracy", Against::Champion, NOT_WORSE)];
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| judge(&gate(Dependence::Time, rules), 1, &evidence.input()).unwrap())
+    };
+    assert_eq!(judged(1, 5), judged(4, 5));
+    assert_ne!(judged(1, 5), judged(1, 6));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// More rows on which the challenger alone is right never turn a pass into a failure, nor anything into less than it was.
+    #[test]
+    fn a_gate_is_monotone(rows in 300usize..1200, gains in 0usize..60, losses in 0usize..60, more in 1usize..60, kind in 0usize..4) {
+        let test = [Test::Superior, NOT_WORSE, Test::LowerBound { bound: 0.75 }, Test::Superior][kind];
+        // Time only for the last: resampling 64 × 2 times is dear.
+        let dependence = if kind == 3 { Dependence::Time } else { Dependence::Independent };
+        let rank = |verdict: &GateVerdict| match verdict.rules[0].verdict {
+            Verdict::Fail => 0,
+            Verdict::Inconclusive => 1,
+            Verdict::Pass => 2,
+        };
+        let (own, other) = paired(rows, gains, losses);
+        let mut better = own.clone();
+        // Rows that both got wrong become right for the challenger alone.
+        let wrong: Vec<usize> = (0..rows).filter(|row| !own[*row] && !other[*row]).take(more).collect();
+        for row in wrong {
+            better[row] = true;
+        }
+        let verdict = |own: &[bool]| {
+            let evidence = Evidence::new(rows, vec![right(own)], vec![(Against::Champion, vec![right(&other)])]);
+            one(dependence.clone(), test, evidence)
+        };
+        let (before, after) = (verdict(&own), verdict(&better));
+        if dependence == Dependence::Independent {
+            prop_assert!(rank(&after) >= rank(&before), "{before:?} {after:?}");
+        }
+        prop_assert!(!(rank(&before) == 2 && rank(&after) == 0), "{before:?} {after:?}");
+    }
+
+    /// Nothing in the terms makes judging panic.
+    #[test]
+    fn any_terms_can_be_judged(
+        values in proptest::collection::vec(proptest::num::f64::ANY, 300..330),
+        others in proptest::collection::vec(proptest::num::f64::ANY, 330),
+        q in proptest::num::f64::ANY,
+        kind in 0usize..3,
+    ) {
+        let terms = |values: &[f64]| match kind {
+            0 => Terms::Mean { values: values.to_vec() },
+            1 => Terms::Quantile { q, values: values.to_vec() },
+            _ => Terms::Ranking { values: values.to_vec(), labels: values.iter().map(|value| u8::from(*value > 0.0)).collect() },
+        };
+        let champion = vec![metric("accuracy", terms(&others[..values.len()]))];
+        let evidence = Evidence::new(values.len(), vec![metric("accuracy", terms(&values))], vec![(Against::Champion, champion)]);
+        for test in [Test::Superior, Test::RatioUpper { ratio_max: 1.1 }] {
+            let mut gate = gate(Dependence::Time, vec![rule("accuracy", Against::Champion, test)]);
+            gate.resamples = 200;
+            let verdict = judge(&gate, 1, &evidence.input()).unwrap();
+            let stored: GateVerdict = serde_json::from_str(&serde_json::to_string(&verdict).unwrap()).unwrap();
+            prop_assert_eq!(stored.kind, verdict.kind);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of `policy` through its public functions: fixtures from other libraries, gates as tables, properties, simulations.
+
+mod adwin;
+mod cases;
+mod configuration;
+mod gate;
+mod simulation;
+mod statistics;
+mod triggers;
