@@ -105,8 +105,6 @@ pub fn decode_clean(bytes: &Bytes) -> Result<Batch, DatasetError> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use bytes::Bytes;
     use futures::executor::block_on;
     use proptest::prelude::*;

@@ -119,7 +119,7 @@ pub enum DatasetError {
         /// The part's digest.
         part: Digest,
         /// The store's reason.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// A batch could not be written as an Arrow file.
     #[error("could not write the raw part")]

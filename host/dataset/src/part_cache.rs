@@ -50,7 +50,7 @@ impl PartCache {
         if let Some(rows) = self.recall(digest) {
             return Ok(rows);
         }
-        let bytes = blobs.get(digest).await.map_err(|source| DatasetError::Fetch { part: *digest, source })?;
+        let bytes = blobs.get(digest).await.map_err(|source| DatasetError::Fetch { part: *digest, source: Box::new(source) })?;
         let rows = decode_clean(&bytes)?;
         self.hold(*digest, rows.clone());
         Ok(rows)

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use tidegate_vocab::Timestamp;
 
 use super::*;

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use futures::executor::block_on;
