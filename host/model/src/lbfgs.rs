@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 /// Pairs of movements and changes of the gradient that the approximation of the Hessian is made of.
 pub(crate) const PAIRS_MAX: usize = 10;
 /// The largest component of a gradient that counts as none.
-const GRADIENT_MAX: f64 = 1e-9;
+const GRADIENT_MAX: f64 = 1e-8;
+/// Relative error of an objective that is a sum over many rows.
+const ROUNDING: f64 = 1e-12;
 /// Share of the decrease promised by the gradient that a step must give (Armijo).
 const DECREASE_SHARE: f64 = 1e-4;
 /// Halvings of one step at most.
-const HALVINGS_MAX: u32 = 60;
+const HALVINGS_MAX: u32 = 40;
 
 /// The optimiser between two steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +63,7 @@ pub(crate) fn step(state: &mut Lbfgs, objective: &impl Fn(&[f64]) -> (f64, Vec<f
         let point: Vec<f64> = state.point.iter().zip(&direction).map(|(at, along)| at + size * along).collect();
         let (loss, gradient) = objective(&point);
         // Close to the minimum the decrease is smaller than rounding; there the step is judged by its slope alone.
-        let rounding = 4.0 * f64::EPSILON * state.loss.abs();
+        let rounding = ROUNDING * state.loss.abs();
         let enough = loss <= state.loss + DECREASE_SHARE * size * slope;
         let flat = loss <= state.loss + rounding && dot(&direction, &gradient).abs() <= 0.9 * slope.abs();
         if enough || flat {

@@ -248,3 +248,43 @@ pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
         None => candle_core::bail!("the fused kernels need contiguous tensors"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_vocab::Seed;
+
+    use super::*;
+    use crate::optimiser::Adamw;
+
+    /// Trains some steps, with the fused kernels or with candle's own operations.
+    fn train(fused: bool) -> (Vec<f64>, Vec<LayerNumbers>) {
+        let mut rng = Seed(5).rng("network test");
+        let layers = fresh_layers(&[5, 7, 6, 3], &[false; 5], &mut rng);
+        let mut network = Network::new(&layers, &Device::Cpu).unwrap();
+        network.fused = fused;
+        let mut optimiser = Adamw::new(&network.parameters()).unwrap();
+        let mut losses = Vec::new();
+        for step in 0..12 {
+            let values = (0..50).map(|_| unit(&mut rng) as f32 - 0.5).collect();
+            let targets = (0..10).flat_map(|row| [((row + step) % 3) as f32, 1.0 + (row % 2) as f32]).collect();
+            let masks = vec![(0..70).map(|unit| if unit % 4 == 0 { 0.0 } else { 4.0 / 3.0 }).collect()];
+            let (loss, gradients) = network.gradients(values, targets, masks).unwrap();
+            optimiser.step(&network.parameters(), &gradients, 0.01, 0.1).unwrap();
+            losses.push(loss);
+        }
+        (losses, network.numbers().unwrap())
+    }
+
+    #[test]
+    fn fused_kernels_learn_as_candles_own_operations_do() {
+        let ((fused_losses, fused), (losses, plain)) = (train(true), train(false));
+        for (fused, plain) in fused_losses.iter().zip(&losses) {
+            assert!((fused - plain).abs() < 1e-5, "{fused_losses:?} {losses:?}");
+        }
+        for (fused, plain) in fused.iter().zip(&plain) {
+            for (fused, plain) in fused.weight.iter().chain(&fused.bias).zip(plain.weight.iter().chain(&plain.bias)) {
+                assert!((fused - plain).abs() < 1e-4, "{fused} {plain}");
+            }
+        }
+    }
+}

@@ -54,3 +54,38 @@ impl Body for Update<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Reference {
+        rate: f64,
+        decay: f64,
+        begin: Vec<f64>,
+        gradients: Vec<Vec<f64>>,
+        after: Vec<Vec<f64>>,
+    }
+
+    #[test]
+    fn steps_agree_with_the_reference() {
+        let reference: Reference = serde_json::from_str(include_str!("../../tests/fixtures/adamw.json")).unwrap();
+        let single = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<f32>>();
+        let mut parameter = single(&reference.begin);
+        let (mut first, mut second) = (vec![0.0; 20], vec![0.0; 20]);
+        let (mut beta1_power, mut beta2_power) = (1.0, 1.0);
+        for (gradient, after) in reference.gradients.iter().zip(&reference.after) {
+            beta1_power *= 0.9;
+            beta2_power *= 0.999;
+            let (learning_rate, weight_decay) = (reference.rate, reference.decay);
+            let step = AdamwStep { learning_rate, weight_decay, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, beta1_power, beta2_power };
+            adamw(&mut parameter, &single(gradient), &mut first, &mut second, step);
+            for (found, expected) in parameter.iter().zip(after) {
+                assert!((f64::from(*found) - expected).abs() < 2e-6, "{found} {expected}");
+            }
+        }
+    }
+}
