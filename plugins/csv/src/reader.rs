@@ -28,6 +28,8 @@ pub struct CsvReader {
     columns: Vec<TextBuilder>,
     /// Bytes of the input at the last look.
     byte_count: u64,
+    /// Bytes of the input when it was last told that its last line is not whole.
+    told: u64,
 }
 
 /// What became of one try for a row.
@@ -48,7 +50,7 @@ impl CsvReader {
         let window = Window::new(csv.delimiter, csv.quote, 0);
         let names = if csv.config.header { Vec::new() } else { csv.config.columns.clone().unwrap_or_default() };
         let columns = vec![TextBuilder::new(); names.len()];
-        let mut reader = CsvReader { csv, input, window, cursor: Cursor::start(generation), names, columns, byte_count };
+        let mut reader = CsvReader { csv, input, window, cursor: Cursor::start(generation), names, columns, byte_count, told: 0 };
         if let Some(before) = before {
             reader.resume(before)?;
         }
@@ -60,16 +62,14 @@ impl CsvReader {
         if before.generation != self.cursor.generation || before.offset > self.byte_count {
             return Err(self.replaced(&before));
         }
-        if self.csv.config.header {
-            if !self.read_header()? || self.cursor.header != before.header {
-                let message = format!(
-                    "the header of input `{}` was `{}` and is `{}`; give the new file an input name of its own",
-                    self.csv.config.input,
-                    before.header.join(","),
-                    self.cursor.header.join(",")
-                );
-                return Err(failure(Fault::Header, message));
-            }
+        if self.csv.config.header && (!self.read_header()? || self.cursor.header != before.header) {
+            let message = format!(
+                "the header of input `{}` was `{}` and is `{}`; give the new file an input name of its own",
+                self.csv.config.input,
+                before.header.join(","),
+                self.cursor.header.join(",")
+            );
+            return Err(failure(Fault::Header, message));
         }
         self.window = Window::new(self.csv.delimiter, self.csv.quote, before.offset);
         self.cursor = before;
@@ -334,6 +334,10 @@ impl CsvReader {
             return Ok(0);
         }
         if self.csv.config.follow && !(stable && self.tail_is_whole()) {
+            if stable && self.told != self.byte_count {
+                log::info!("line {} has no line end and does not look whole; it is read when it does", self.cursor.line);
+                self.told = self.byte_count;
+            }
             return Ok(0);
         }
         let before = self.columns[0].len();
@@ -347,12 +351,14 @@ impl CsvReader {
     }
 
     fn tail_is_whole(&self) -> bool {
-        let row = match self.window.row(true, |_, _| {}) {
+        let mut last = None;
+        let row = match self.window.row(true, |_, cell| last = Some(cell)) {
             Ok(Found::Row(row)) => row,
             _ => return false,
         };
-        // A carriage return is half a line end, and half a character is half a cell.
-        row.cells == self.names.len() && self.window.invalid(&row).is_none() && !self.window.pending().ends_with(b"\r")
+        // Behind a delimiter a cell is about to come, a carriage return is half a line end, and half a character is half a cell.
+        let empty = last.is_some_and(|cell| cell.written == Written::Plain && cell.start == cell.end);
+        !empty && row.cells == self.names.len() && self.window.invalid(&row).is_none() && !self.window.pending().ends_with(b"\r")
     }
 
     fn finish(&mut self) -> Result<Pull, Failure> {
@@ -363,6 +369,12 @@ impl CsvReader {
         }
         self.cursor.offset = self.window.offset();
         Ok(Pull::Rows(rows, self.cursor.to_bytes()?))
+    }
+
+    /// Bytes of the file in memory.
+    #[cfg(test)]
+    pub(crate) fn window_bytes(&self) -> usize {
+        self.window.bytes().len()
     }
 
     fn on_line(&self, error: Failure) -> Failure {
@@ -439,7 +451,9 @@ impl Skipped {
     fn log(&self, width: usize, total: u64) {
         if let Some((line, cells)) = self.first {
             let count = self.count;
-            log::warn!("left out {count} lines of the wrong width, {total} so far; the first is line {line} with {cells} cells, expected {width}");
+            log::warn!(
+                "left out {count} lines of the wrong width, {total} so far; the first is line {line} with {cells} cells, expected {width}"
+            );
         }
     }
 }

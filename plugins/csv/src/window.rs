@@ -243,7 +243,10 @@ impl Window {
             (None, _) | (Some(b'\r'), None) if !at_end => return Ok(None),
             (None, _) | (Some(b'\r'), None) => return Ok(Some((cell, Next::End(self.bytes.len())))),
             (Some(_), _) => {
-                let message = format!("a quoted cell ends at byte {} but more text follows; expected a delimiter or a line end", self.base + close as u64);
+                let message = format!(
+                    "a quoted cell ends at byte {} but more text follows; expected a delimiter or a line end",
+                    self.base + close as u64
+                );
                 return Err(failure(Fault::Quote, message));
             }
         };

@@ -3,11 +3,11 @@ use serde::Deserialize;
 use tidegate_plugin::{Alert, Alerter, Failure, Issues, http, log};
 
 #[derive(Deserialize)]
-pub struct Config {
+struct Config {
     url: String,
 }
 
-pub struct Hook {
+struct Hook {
     url: String,
 }
 

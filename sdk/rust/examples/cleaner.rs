@@ -3,11 +3,11 @@ use serde::Deserialize;
 use tidegate_plugin::{Batch, Cleaner, Edit, Failure, Issues};
 
 #[derive(Deserialize)]
-pub struct Config {
+struct Config {
     column: String,
 }
 
-pub struct Whole {
+struct Whole {
     column: String,
 }
 

@@ -3,9 +3,9 @@ use serde::Deserialize;
 use tidegate_plugin::{Batch, Evaluator, Failure, Issues, Metric, Report};
 
 #[derive(Deserialize)]
-pub struct Config {}
+struct Config {}
 
-pub struct MeanError;
+struct MeanError;
 
 tidegate_plugin::export!(MeanError, evaluator, "examples/evaluator.toml");
 

@@ -3,11 +3,11 @@ use serde::Deserialize;
 use tidegate_plugin::{BatchBuilder, Failure, Issues, NewColumn, Pull, Reader, Source, Values};
 
 #[derive(Deserialize)]
-pub struct Config {
+struct Config {
     last: i64,
 }
 
-pub struct Count {
+struct Count {
     last: i64,
 }
 
@@ -33,7 +33,7 @@ impl Source for Count {
     }
 }
 
-pub struct Counting {
+struct Counting {
     done: i64,
     last: i64,
 }

@@ -1,8 +1,8 @@
 //! Rows to make: what a source fills and hands over.
 
+use crate::Failure;
 use crate::batch::Values;
 use crate::host::rows;
-use crate::Failure;
 
 /// A column to be made.
 #[derive(Debug, Clone)]

@@ -1,9 +1,9 @@
 //! Changes to a batch: asked for by a cleaner, made by the host when the call has succeeded.
 
+use crate::Failure;
 use crate::batch::{Batch, Column, Values};
 use crate::builder::{NewColumn, TextBuilder};
 use crate::host::rows;
-use crate::Failure;
 
 /// The edits of one batch. They apply together when the call returns `Ok` and are dropped when it does not.
 ///

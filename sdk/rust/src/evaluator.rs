@@ -59,11 +59,8 @@ mod glue {
     impl<P: Evaluator + Hosted> wit::Guest for Exported<P> {
         fn metrics() -> Vec<wit::Metric> {
             let metrics = configured::<P>().map(|plugin| plugin.metrics()).unwrap_or_default();
-            let lower = |metric: super::Metric| wit::Metric {
-                name: metric.name,
-                unit: metric.unit,
-                higher_is_better: metric.higher_is_better,
-            };
+            let lower =
+                |metric: super::Metric| wit::Metric { name: metric.name, unit: metric.unit, higher_is_better: metric.higher_is_better };
             metrics.into_iter().map(lower).collect()
         }
 

@@ -20,8 +20,7 @@ macro_rules! export {
                 }
             }
 
-            const TIDEGATE_MANIFEST: &[u8] =
-                ::std::include_bytes!(::std::concat!(::std::env!("CARGO_MANIFEST_DIR"), "/", $manifest));
+            const TIDEGATE_MANIFEST: &[u8] = ::std::include_bytes!(::std::concat!(::std::env!("CARGO_MANIFEST_DIR"), "/", $manifest));
             $crate::__export_kind!($plugin, $kind, TidegateExported, TIDEGATE_MANIFEST);
         };
     };
@@ -127,8 +126,8 @@ pub mod private {
     #[cfg(target_family = "wasm")]
     mod wasm {
         use super::{Exported, Hosted};
-        pub use crate::bindings::{alerter, cleaner, evaluator, lifecycle, source};
         use crate::bindings::host::failures;
+        pub use crate::bindings::{alerter, cleaner, evaluator, lifecycle, source};
         use crate::{Failure, Issues};
 
         /// A plugin that can be made from the text of its configuration.
@@ -155,9 +154,8 @@ pub mod private {
                 let lower = |issue: crate::Issue| lifecycle::Issue { pointer: issue.pointer, message: issue.message };
                 let plugin = P::configure_text(&config).map_err(|issues| issues.0.into_iter().map(lower).collect::<Vec<_>>())?;
                 // The plugin lives as long as its instance, so leaking it costs nothing and saves a count on every call.
-                P::cell(|cell| cell.set(Box::leak(Box::new(plugin)))).map_err(|_| {
-                    vec![lifecycle::Issue { pointer: String::new(), message: "the plugin was configured already".into() }]
-                })
+                P::cell(|cell| cell.set(Box::leak(Box::new(plugin))))
+                    .map_err(|_| vec![lifecycle::Issue { pointer: String::new(), message: "the plugin was configured already".into() }])
             }
 
             fn probe() -> Result<(), failures::Failure> {

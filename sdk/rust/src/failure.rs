@@ -49,12 +49,7 @@ impl Failure {
 
     #[cfg(target_family = "wasm")]
     pub(crate) fn into_host(self) -> host::failures::Failure {
-        host::failures::Failure {
-            code: self.code,
-            message: self.message,
-            retryable: self.retryable,
-            retry_after_ms: self.retry_after_ms,
-        }
+        host::failures::Failure { code: self.code, message: self.message, retryable: self.retryable, retry_after_ms: self.retry_after_ms }
     }
 }
 

@@ -9,25 +9,25 @@
 //! logic in ordinary unit tests. Start with [`Cleaner`]; each trait's documentation has the example of its kind.
 #![deny(unsafe_code)]
 
-mod failure;
-mod batch;
-mod edit;
-mod builder;
-mod report;
-mod input;
-pub mod clock;
-pub mod http;
-pub mod log;
-mod config;
-mod source;
-mod cleaner;
-mod evaluator;
 mod alerter;
-mod export;
+mod batch;
 #[cfg(target_family = "wasm")]
 mod bindings;
+mod builder;
+mod cleaner;
+pub mod clock;
+mod config;
+mod edit;
+mod evaluator;
+mod export;
+mod failure;
+pub mod http;
+mod input;
+pub mod log;
 #[cfg(not(target_family = "wasm"))]
 mod memory;
+mod report;
+mod source;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
