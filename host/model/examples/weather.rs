@@ -57,6 +57,7 @@ fn set(spec: &mut ModelSpec, key: &str, value: &str) -> Result<(), Box<dyn Error
         "patience_epochs" => spec.patience_epochs = value.parse()?,
         "balanced" => spec.class_weights = ClassWeights::Balanced,
         "validation_share" => spec.validation_share = value.parse()?,
+        "refit" => spec.refit = value.parse()?,
         "ensemble" => spec.ensemble = value.parse()?,
         "l2" => spec.l2 = value.parse()?,
         "temperature" => spec.calibration = Calibration::Temperature,

@@ -20,6 +20,18 @@ pub(crate) struct Examples {
     pub weights: Vec<f64>,
 }
 
+impl Examples {
+    /// These rows and `later` ones of the same width.
+    pub(crate) fn with(&self, later: &Examples) -> Examples {
+        let values = [&self.inputs.values[..], &later.inputs.values[..]].concat();
+        Examples {
+            inputs: Inputs { values, rows: self.inputs.rows + later.inputs.rows, width: self.inputs.width },
+            classes: [&self.classes[..], &later.classes[..]].concat(),
+            weights: [&self.weights[..], &later.weights[..]].concat(),
+        }
+    }
+}
+
 /// The rows of `batch` that have a label, and their classes.
 pub(crate) fn labelled(batch: &Batch, contract: &Contract) -> Result<(Batch, Vec<u32>), TrainError> {
     let labels = label_words(batch, contract)?;

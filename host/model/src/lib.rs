@@ -43,7 +43,7 @@ pub use progress::{Flow, Progress};
 pub use report::{EpochLoss, MemberReport, TrainReport, ValidationReport};
 pub use spec::{
     BATCH_ROWS, Calibration, ClassWeights, DROPOUT, DeviceChoice, DeviceParseError, ENSEMBLE, ENSEMBLE_MAX, EPOCHS_MAX, Family, HIDDEN,
-    HIDDEN_LAYERS_MAX, HIDDEN_UNITS_MAX, L2, LEARNING_RATE, LearningRateDecay, ModelSpec, PATIENCE_EPOCHS, SpecIssue, VALIDATION_SHARE,
-    WEIGHT_DECAY,
+    HIDDEN_LAYERS_MAX, HIDDEN_UNITS_MAX, L2, LEARNING_RATE, LEARNING_RATE_DECAY, LearningRateDecay, ModelSpec, PATIENCE_EPOCHS, REFIT,
+    SpecIssue, VALIDATION_SHARE, WEIGHT_DECAY,
 };
 pub use train::{TRAIN_ROWS_MIN, Trained, train};

@@ -1,4 +1,8 @@
-//! Training of perceptrons: epochs of shuffled steps, early stopping, ensembles.
+//! Training of perceptrons: epochs of shuffled steps, early stopping, a second training on all rows, ensembles.
+//!
+//! The newest rows are worth most, and they are the ones that early stopping holds back. So each network is trained twice: a
+//! search on the training rows finds the best number of epochs, then a refit trains that many on the validation rows as well.
+//! The validation rows judge and calibrate the network of the search, never one that has seen them.
 //!
 //! Invariant: chance is a function of seed, network, epoch and step, never of what happened before; so the position in the
 //! training and the numbers of the networks are all its state.
@@ -29,6 +33,8 @@ pub(crate) struct MlpTask<'a> {
     pub train: &'a Examples,
     /// Rows that stop it; may be none.
     pub validation: &'a Examples,
+    /// Both together, where networks are to be trained again on all rows.
+    pub everything: Option<&'a Examples>,
     /// Number of classes.
     pub class_count: usize,
     /// The seed of everything random.
@@ -43,6 +49,8 @@ pub(crate) struct MlpTask<'a> {
 pub(crate) struct MlpOutcome {
     /// The numbers of each network.
     pub networks: Vec<Vec<LayerNumbers>>,
+    /// The numbers of each network as they were before they saw the validation rows.
+    pub judged: Vec<Vec<LayerNumbers>>,
     /// How each training went.
     pub members: Vec<MemberReport>,
     /// Steps over all networks.
@@ -53,6 +61,7 @@ pub(crate) struct MlpOutcome {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Position {
     member: usize,
+    phase: Phase,
     steps: u64,
     member_steps: u64,
     epoch: u32,
@@ -65,9 +74,19 @@ struct Position {
     finished: Vec<MemberReport>,
 }
 
+/// Which of its two trainings a network is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Phase {
+    /// On the training rows, looking for the best epoch.
+    Search,
+    /// On all rows, for as many epochs.
+    Refit(u32),
+}
+
 /// The numbers that go with a position.
 struct Numbers {
-    finished: Vec<Vec<LayerNumbers>>,
+    networks: Vec<Vec<LayerNumbers>>,
+    judged: Vec<Vec<LayerNumbers>>,
     best: Option<Vec<LayerNumbers>>,
     network: Network,
     optimiser: Adamw,
@@ -79,50 +98,44 @@ fn tensor(doing: &'static str) -> impl Fn(candle_core::Error) -> TrainError {
 
 /// Trains every network of the ensemble, from the beginning or from a checkpoint.
 pub(crate) fn fit(task: &MlpTask<'_>, resume: Option<&Checkpoint>, watch: &mut Watch<'_>) -> Result<MlpOutcome, TrainError> {
-    let values = task.train.inputs.to_f32();
+    let searched = task.train.inputs.to_f32();
+    let everything = task.everything.map_or_else(Vec::new, |examples| examples.inputs.to_f32());
     let validation = task.validation.inputs.to_f32();
+    let values_of = |phase: Phase| if phase == Phase::Search { &searched } else { &everything };
     let (mut position, mut numbers) = match resume {
         Some(checkpoint) => restore(task, checkpoint)?,
         None => {
-            let (network, optimiser) = begin_member(task, &values, 0)?;
-            let numbers = Numbers { finished: Vec::new(), best: None, network, optimiser };
-            (Position::new(0, 0, Vec::new()), numbers)
+            let (network, optimiser) = begin_member(task, &searched, 0)?;
+            let numbers = Numbers { networks: Vec::new(), judged: Vec::new(), best: None, network, optimiser };
+            (Position::new(0, Phase::Search, 0, Vec::new()), numbers)
         }
     };
     let mut order = Vec::new();
     loop {
+        let values = values_of(position.phase);
         shuffle(task, &position, &mut order);
-        while position.batches_done < task.batches() {
-            train_batch(task, &values, &order, &mut position, &mut numbers)?;
-            let validation_loss = position.curve.last().and_then(|losses| losses.validation);
-            let progress = Progress {
-                member: position.member,
-                members: task.spec.ensemble,
-                epoch: position.epoch,
-                epochs_max: task.spec.epochs_max,
-                step: position.steps,
-                loss: position.loss_sum / position.weight_sum.max(f64::MIN_POSITIVE),
-                validation_loss,
-                checkpoint: None,
-            };
-            watch.report(progress, &|| save(task, &position, &numbers))?;
+        while position.batches_done < task.batches(position.phase) {
+            train_batch(task, values, &order, &mut position, &mut numbers)?;
+            watch.report(position.progress(task), &|| save(task, &position, &numbers))?;
         }
         if !end_epoch(task, &validation, &mut position, &mut numbers)? {
             continue;
         }
-        end_member(&mut position, &mut numbers)?;
+        end_phase(task, &mut position, &mut numbers)?;
         if position.member == task.spec.ensemble {
             break;
         }
-        (numbers.network, numbers.optimiser) = begin_member(task, &values, position.member)?;
+        (numbers.network, numbers.optimiser) = begin_member(task, values_of(position.phase), position.member)?;
     }
-    Ok(MlpOutcome { networks: numbers.finished, members: position.finished, steps: position.steps })
+    let judged = if task.everything.is_some() { numbers.judged } else { numbers.networks.clone() };
+    Ok(MlpOutcome { networks: numbers.networks, judged, members: position.finished, steps: position.steps })
 }
 
 impl Position {
-    fn new(member: usize, steps: u64, finished: Vec<MemberReport>) -> Position {
+    fn new(member: usize, phase: Phase, steps: u64, finished: Vec<MemberReport>) -> Position {
         Position {
             member,
+            phase,
             steps,
             member_steps: 0,
             epoch: 1,
@@ -135,23 +148,51 @@ impl Position {
             finished,
         }
     }
+
+    fn progress(&self, task: &MlpTask<'_>) -> Progress<'static> {
+        Progress {
+            member: self.member,
+            members: task.spec.ensemble,
+            epoch: self.epoch,
+            epochs_max: task.epochs_max(self.phase),
+            step: self.steps,
+            loss: self.loss_sum / self.weight_sum.max(f64::MIN_POSITIVE),
+            validation_loss: self.curve.last().and_then(|losses| losses.validation),
+            checkpoint: None,
+        }
+    }
 }
 
 impl MlpTask<'_> {
-    fn batches(&self) -> usize {
-        self.train.classes.len().div_ceil(self.spec.batch_rows)
+    /// The rows that a phase learns from.
+    fn rows(&self, phase: Phase) -> &Examples {
+        match phase {
+            Phase::Search => self.train,
+            Phase::Refit(_) => self.everything.unwrap_or(self.train),
+        }
+    }
+
+    fn epochs_max(&self, phase: Phase) -> u32 {
+        match phase {
+            Phase::Search => self.spec.epochs_max,
+            Phase::Refit(epochs) => epochs,
+        }
+    }
+
+    fn batches(&self, phase: Phase) -> usize {
+        self.rows(phase).classes.len().div_ceil(self.spec.batch_rows)
     }
 
     fn member_seed(&self, member: usize) -> Seed {
         self.seed.derive(&format!("network {member}"))
     }
 
-    fn learning_rate(&self, member_steps: u64) -> f64 {
+    fn learning_rate(&self, phase: Phase, steps: u64) -> f64 {
         match self.spec.learning_rate_decay {
             LearningRateDecay::Constant => self.spec.learning_rate,
             LearningRateDecay::Cosine => {
-                let total = u64::from(self.spec.epochs_max) * self.batches() as u64;
-                self.spec.learning_rate * (1.0 + kernel::cos_pi(member_steps as f64 / total as f64)) / 2.0
+                let total = u64::from(self.epochs_max(phase)) * self.batches(phase) as u64;
+                self.spec.learning_rate * (1.0 + kernel::cos_pi(steps as f64 / total as f64)) / 2.0
             }
         }
     }
@@ -176,7 +217,7 @@ fn begin_member(task: &MlpTask<'_>, values: &[f32], member: usize) -> Result<(Ne
 /// The order of the rows in the present epoch (Fisher and Yates).
 fn shuffle(task: &MlpTask<'_>, position: &Position, order: &mut Vec<usize>) {
     order.clear();
-    order.extend(0..task.train.classes.len());
+    order.extend(0..task.rows(position.phase).classes.len());
     let mut rng = task.member_seed(position.member).rng(&format!("order of epoch {}", position.epoch));
     for last in (1..order.len()).rev() {
         // The high half of a 128-bit product is a number from 0 to `last`, even to 2⁻⁶⁴ per row.
@@ -193,6 +234,7 @@ fn train_batch(
     numbers: &mut Numbers,
 ) -> Result<(), TrainError> {
     let (spec, width) = (task.spec, task.train.inputs.width);
+    let examples = task.rows(position.phase);
     let first = position.batches_done * spec.batch_rows;
     let rows = &order[first..order.len().min(first + spec.batch_rows)];
     let mut inputs = Vec::with_capacity(rows.len() * width);
@@ -200,10 +242,10 @@ fn train_batch(
     let mut weight = 0.0;
     for row in rows {
         inputs.extend_from_slice(&values[row * width..][..width]);
-        targets.extend([task.train.classes[*row] as f32, task.train.weights[*row] as f32]);
-        weight += task.train.weights[*row];
+        targets.extend([examples.classes[*row] as f32, examples.weights[*row] as f32]);
+        weight += examples.weights[*row];
     }
-    let learning_rate = task.learning_rate(position.member_steps);
+    let learning_rate = task.learning_rate(position.phase, position.member_steps);
     let masks = dropout_masks(task, position, rows.len(), &numbers.network);
     let (loss, gradients) = numbers.network.gradients(inputs, targets, masks).map_err(tensor("compute the gradients of a step"))?;
     if !loss.is_finite() {
@@ -234,11 +276,11 @@ fn dropout_masks(task: &MlpTask<'_>, position: &Position, rows: usize, network: 
 /// Closes an epoch; `true` when the member is done.
 fn end_epoch(task: &MlpTask<'_>, validation: &[f32], position: &mut Position, numbers: &mut Numbers) -> Result<bool, TrainError> {
     let train = position.loss_sum / position.weight_sum.max(f64::MIN_POSITIVE);
-    let loss = validation_loss(task, validation, &numbers.network)?;
+    let loss = if position.phase == Phase::Search { validation_loss(task, validation, &numbers.network)? } else { None };
     let now = numbers.network.numbers().map_err(tensor("read the network back"))?;
     let finite = now.iter().all(|layer| layer.weight.iter().chain(&layer.bias).all(|value| value.is_finite()));
     if !finite || loss.is_some_and(|loss| !loss.is_finite()) {
-        let learning_rate = task.learning_rate(position.member_steps.saturating_sub(1));
+        let learning_rate = task.learning_rate(position.phase, position.member_steps.saturating_sub(1));
         return Err(TrainError::Diverged { loss: loss.unwrap_or(f64::NAN), epoch: position.epoch, step: position.steps, learning_rate });
     }
     position.curve.push(EpochLoss { train, validation: loss });
@@ -252,7 +294,7 @@ fn end_epoch(task: &MlpTask<'_>, validation: &[f32], position: &mut Position, nu
     }
     let best_epoch = position.best.map_or(position.epoch, |(_, epoch)| epoch);
     let stale = position.epoch - best_epoch >= task.spec.patience_epochs;
-    if stale || position.epoch == task.spec.epochs_max {
+    if stale || position.epoch == task.epochs_max(position.phase) {
         return Ok(true);
     }
     position.epoch += 1;
@@ -273,18 +315,28 @@ fn validation_loss(task: &MlpTask<'_>, values: &[f32], network: &Network) -> Res
     Ok(Some(loss / total))
 }
 
-/// Keeps the best numbers of a member and moves on to the next.
-fn end_member(position: &mut Position, numbers: &mut Numbers) -> Result<(), TrainError> {
+/// Keeps the best numbers of a phase and moves on to the next phase or network.
+fn end_phase(task: &MlpTask<'_>, position: &mut Position, numbers: &mut Numbers) -> Result<(), TrainError> {
     let best = match numbers.best.take() {
         Some(best) => best,
         None => numbers.network.numbers().map_err(tensor("read the network back"))?,
     };
-    numbers.finished.push(best);
-    let best_epoch = position.best.map_or(position.epoch, |(_, epoch)| epoch);
-    let report = MemberReport { epochs: position.epoch, best_epoch, curve: std::mem::take(&mut position.curve) };
     let mut finished = std::mem::take(&mut position.finished);
-    finished.push(report);
-    *position = Position::new(position.member + 1, position.steps, finished);
+    let (mut member, mut phase) = (position.member + 1, Phase::Search);
+    if position.phase == Phase::Search {
+        let best_epoch = position.best.map_or(position.epoch, |(_, epoch)| epoch);
+        let refitted = task.everything.is_some();
+        finished.push(MemberReport { epochs: position.epoch, best_epoch, refitted, curve: std::mem::take(&mut position.curve) });
+        if refitted {
+            (member, phase) = (position.member, Phase::Refit(best_epoch));
+            numbers.judged.push(best);
+        } else {
+            numbers.networks.push(best);
+        }
+    } else {
+        numbers.networks.push(best);
+    }
+    *position = Position::new(member, phase, position.steps, finished);
     Ok(())
 }
 
@@ -301,8 +353,11 @@ pub(crate) fn layer_tensors(prefix: &str, layers: &[LayerNumbers]) -> Vec<(Strin
 fn save(task: &MlpTask<'_>, position: &Position, numbers: &Numbers) -> Result<Checkpoint, TrainError> {
     let read = tensor("read the training's state back");
     let mut tensors: BTreeMap<String, Stored> = BTreeMap::new();
-    for (index, layers) in numbers.finished.iter().enumerate() {
-        tensors.extend(layer_tensors(&format!("finished.{index}."), layers));
+    for (index, layers) in numbers.networks.iter().enumerate() {
+        tensors.extend(layer_tensors(&format!("network.{index}."), layers));
+    }
+    for (index, layers) in numbers.judged.iter().enumerate() {
+        tensors.extend(layer_tensors(&format!("judged.{index}."), layers));
     }
     tensors.extend(layer_tensors("present.", &numbers.network.numbers().map_err(&read)?));
     tensors.extend(numbers.best.iter().flat_map(|layers| layer_tensors("best.", layers)));
@@ -325,7 +380,9 @@ fn restore(task: &MlpTask<'_>, checkpoint: &Checkpoint) -> Result<(Position, Num
         };
         pairs.map(read).collect()
     };
-    let finished = (0..saved.header.member).map(|index| layers(&mut saved, &format!("finished.{index}."))).collect::<Result<_, _>>()?;
+    let judged_count = if task.everything.is_some() { saved.header.finished.len() } else { 0 };
+    let networks = (0..saved.header.member).map(|index| layers(&mut saved, &format!("network.{index}."))).collect::<Result<_, _>>()?;
+    let judged = (0..judged_count).map(|index| layers(&mut saved, &format!("judged.{index}."))).collect::<Result<_, _>>()?;
     let present = layers(&mut saved, "present.")?;
     let best = saved.header.best.is_some().then(|| layers(&mut saved, "best.")).transpose()?;
     let mut moments = Vec::new();
@@ -336,5 +393,5 @@ fn restore(task: &MlpTask<'_>, checkpoint: &Checkpoint) -> Result<(Position, Num
     let network = Network::new(&present, task.device).map_err(tensor("place the network on its device"))?;
     let optimiser =
         Adamw::restore(&network.parameters(), moments, saved.header.powers).map_err(tensor("place the optimiser on its device"))?;
-    Ok((saved.header, Numbers { finished, best, network, optimiser }))
+    Ok((saved.header, Numbers { networks, judged, best, network, optimiser }))
 }

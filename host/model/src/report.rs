@@ -15,7 +15,7 @@ pub struct TrainReport {
     pub steps: u64,
     /// One entry a network; one for a linear model.
     pub members: Vec<MemberReport>,
-    /// How the whole model does on the validation rows.
+    /// How the whole model does on the validation rows, before it learned from them.
     pub validation: Option<ValidationReport>,
     /// Sentences about what is odd, such as features that were left out.
     pub notes: Vec<String>,
@@ -28,7 +28,9 @@ pub struct MemberReport {
     pub epochs: u32,
     /// The epoch, from 1, whose weights were kept.
     pub best_epoch: u32,
-    /// Losses after each epoch.
+    /// Whether it was trained again, for that many epochs, on the validation rows as well.
+    pub refitted: bool,
+    /// Losses after each epoch of the first training.
     pub curve: Vec<EpochLoss>,
 }
 
@@ -41,7 +43,7 @@ pub struct EpochLoss {
     pub validation: Option<f64>,
 }
 
-/// How a model does on the validation rows.
+/// How a model does on the validation rows, before it learned from them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ValidationReport {
     /// Mean of `-ln p(class)`, after calibration.

@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 /// Hidden layers of an `mlp` that does not say.
 pub const HIDDEN: [usize; 1] = [32];
 /// Passes over the training rows at most.
-pub const EPOCHS_MAX: u32 = 60;
+pub const EPOCHS_MAX: u32 = 30;
 /// Rows of one step.
 pub const BATCH_ROWS: usize = 128;
 /// Learning rate of AdamW.
-pub const LEARNING_RATE: f64 = 3e-3;
+pub const LEARNING_RATE: f64 = 1e-2;
+/// How the learning rate changes over the steps.
+pub const LEARNING_RATE_DECAY: LearningRateDecay = LearningRateDecay::Cosine;
 /// Decoupled weight decay of AdamW; biases do not decay.
 pub const WEIGHT_DECAY: f64 = 1e-2;
 /// Share of hidden units that one step leaves out.
@@ -18,6 +20,8 @@ pub const DROPOUT: f64 = 0.0;
 pub const PATIENCE_EPOCHS: u32 = 10;
 /// Share of the training window, at its end in time, that stops training early.
 pub const VALIDATION_SHARE: f64 = 0.15;
+/// Whether a model is trained again on the validation rows as well, once they have told when to stop.
+pub const REFIT: bool = true;
 /// Networks that are trained from different seeds and averaged.
 pub const ENSEMBLE: usize = 1;
 /// Ridge penalty of `linear`: `l2 / 2 × |w|²` beside the sum of losses, so 1 / `C` of scikit-learn.
@@ -65,6 +69,9 @@ pub struct ModelSpec {
     /// Share of the training window, at its end in time, that is held back for early stopping and calibration.
     #[serde(default = "default_validation_share")]
     pub validation_share: f64,
+    /// Whether the model is trained again on the validation rows as well, once they have told when to stop.
+    #[serde(default = "default_refit")]
+    pub refit: bool,
     /// Networks that are trained from different seeds and averaged.
     #[serde(default = "default_ensemble")]
     pub ensemble: usize,
@@ -158,6 +165,7 @@ impl ModelSpec {
             patience_epochs: PATIENCE_EPOCHS,
             class_weights: default_class_weights(),
             validation_share: VALIDATION_SHARE,
+            refit: REFIT,
             ensemble: ENSEMBLE,
             l2: L2,
             calibration: default_calibration(),
@@ -252,7 +260,7 @@ fn default_learning_rate() -> f64 {
 }
 
 fn default_learning_rate_decay() -> LearningRateDecay {
-    LearningRateDecay::Constant
+    LEARNING_RATE_DECAY
 }
 
 fn default_weight_decay() -> f64 {
@@ -273,6 +281,10 @@ fn default_class_weights() -> ClassWeights {
 
 fn default_validation_share() -> f64 {
     VALIDATION_SHARE
+}
+
+fn default_refit() -> bool {
+    REFIT
 }
 
 fn default_ensemble() -> usize {

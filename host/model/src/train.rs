@@ -54,32 +54,43 @@ pub fn train(
     let training = training_digest(spec, contract, seed, &prepared);
     let mut report = prepared.report(class_count);
     let mut watch = Watch { on_progress };
+    // A model that has not seen the validation rows, to judge and calibrate by them; absent where that is the model itself.
+    let mut judged = None;
     let parameters = match spec.family {
         Family::Linear => {
-            let (linear, outcome) = linear::fit(&prepared.train, class_count, spec.l2, training, resume, &mut watch)?;
+            let all = prepared.everything.as_ref().unwrap_or(&prepared.train);
+            let (linear, outcome) = linear::fit(all, class_count, spec.l2, training, resume, &mut watch)?;
+            if prepared.everything.is_some() {
+                let watch = &mut Watch { on_progress: &mut |_| Flow::Continue };
+                judged = Some(Parameters::Linear(linear::fit(&prepared.train, class_count, spec.l2, training, None, watch)?.0));
+            }
             report.steps = outcome.steps;
             let curve = vec![EpochLoss { train: outcome.loss, validation: None }];
-            report.members = vec![MemberReport { epochs: 1, best_epoch: 1, curve }];
+            report.members = vec![MemberReport { epochs: 1, best_epoch: 1, refitted: judged.is_some(), curve }];
             if !outcome.converged {
                 report.notes.push(format!("the linear model did not converge in {LINEAR_STEPS_MAX} steps; a larger `l2` helps"));
             }
             Parameters::Linear(linear)
         }
         Family::Mlp => {
-            let (train, validation) = (&prepared.train, &prepared.validation);
-            let task = MlpTask { spec, train, validation, class_count, seed, device: &device, training };
+            let Prepared { train, validation, everything, .. } = &prepared;
+            let task = MlpTask { spec, train, validation, everything: everything.as_ref(), class_count, seed, device: &device, training };
             let outcome = mlp::fit(&task, resume, &mut watch)?;
             (report.steps, report.members) = (outcome.steps, outcome.members);
+            judged = Some(Parameters::Mlp(outcome.judged));
             Parameters::Mlp(outcome.networks)
         }
     };
-    finish(spec, contract, seed, prepared, parameters, report)
+    let judged = judged.unwrap_or_else(|| parameters.clone());
+    finish(spec, contract, seed, prepared, (parameters, judged), report)
 }
 
 struct Prepared {
     preprocessing: Preprocessing,
     train: Examples,
     validation: Examples,
+    /// Both together, where the model is to be trained again on all rows.
+    everything: Option<Examples>,
     notes: Vec<String>,
 }
 
@@ -124,7 +135,8 @@ fn prepare(spec: &ModelSpec, contract: &Contract, train: &Batch, validation: &Ba
             Examples { inputs, classes: Vec::new(), weights: Vec::new() }
         }
     };
-    Ok(Prepared { preprocessing, train, validation, notes })
+    let everything = (spec.refit && !validation.classes.is_empty()).then(|| train.with(&validation));
+    Ok(Prepared { preprocessing, train, validation, everything, notes })
 }
 
 impl Prepared {
@@ -165,12 +177,12 @@ fn finish(
     contract: &Contract,
     seed: Seed,
     prepared: Prepared,
-    parameters: Parameters,
+    (parameters, judged): (Parameters, Parameters),
     mut report: TrainReport,
 ) -> Result<Trained, TrainError> {
     let class_count = contract.label.classes.len();
     let weights = artefact::encode_weights(&parameters)?;
-    let scorer = Scorer::new(parameters).map_err(|source| TrainError::Tensor { doing: "place the trained model on its device", source })?;
+    let scorer = Scorer::new(judged).map_err(|source| TrainError::Tensor { doing: "place the trained model on its device", source })?;
     let mut temperature = 1.0;
     if !prepared.validation.classes.is_empty() {
         let labels = &prepared.validation.classes;

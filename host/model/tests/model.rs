@@ -6,7 +6,8 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray};
 use proptest::prelude::*;
 use serde::Deserialize;
 use tidegate_model::{
-    Calibration, Checkpoint, ClassWeights, Family, FeatureColumn, Flow, LoadError, Model, ModelSpec, TrainError, Trained, train,
+    Calibration, Checkpoint, ClassWeights, Family, FeatureColumn, Flow, LearningRateDecay, LoadError, Model, ModelSpec, TrainError,
+    Trained, train,
 };
 use tidegate_vocab::{Batch, Contract, ContractColumn, DType, Digest, LabelColumn, Role, Seed};
 
@@ -156,10 +157,11 @@ fn checkpoint_at(spec: &ModelSpec, contract: &Contract, rows: &Batch, validation
 fn a_resumed_training_gives_the_bytes_of_the_unbroken_one() {
     let (_, rows) = rings();
     let (learn, stop, contract) = (rows.slice(0, 200), rows.slice(200, 100), table_contract(4, 2));
-    let mlp = ModelSpec { ensemble: 2, patience_epochs: 2, ..small() };
+    let mlp = ModelSpec { ensemble: 2, learning_rate_decay: LearningRateDecay::Constant, ..small() };
     let linear = ModelSpec::new(Family::Linear);
-    // 200 rows in batches of 32 are 7 steps an epoch: 7 and 28 are the ends of an epoch and of the first network.
-    for (spec, steps) in [(&mlp, vec![1, 6, 7, 8, 20, 28, 29, 40]), (&linear, vec![1, 3, 6])] {
+    // 200 rows in batches of 32 are 7 steps an epoch: 7 and 28 are the ends of an epoch and of the first search; then comes the
+    // refit with 10 steps an epoch, and the second network.
+    for (spec, steps) in [(&mlp, vec![1, 6, 7, 8, 20, 28, 29, 36, 45, 60, 70, 80]), (&linear, vec![1, 3, 6])] {
         let unbroken = fit(spec, &contract, &learn, &stop).unwrap();
         assert!(unbroken.report.steps >= *steps.last().unwrap(), "{}", unbroken.report.steps);
         for step in steps {
@@ -348,7 +350,8 @@ fn bad_input_is_refused_with_the_column_and_the_fix() {
     }
     let (found, hint) = refusal(&ModelSpec { learning_rate: -1.0, epochs_max: 0, ..small() }, &contract, &table(&good, &classes));
     assert!(found.contains("`epochs_max` is 0; expected 1 to 100000") && hint.contains("`learning_rate`"), "{found} {hint}");
-    let hot = ModelSpec { learning_rate: 10.0, weight_decay: 10.0, epochs_max: 500, ..small() };
+    let hot =
+        ModelSpec { learning_rate_decay: LearningRateDecay::Constant, learning_rate: 10.0, weight_decay: 10.0, epochs_max: 500, ..small() };
     let (found, hint) = refusal(&hot, &contract, &table(&good, &classes));
     assert!(found.contains("at learning rate 10") && hint.contains("lower `learning_rate`"), "{found} {hint}");
     let cuda = ModelSpec { device: "cuda:3".parse().unwrap(), ..small() };
