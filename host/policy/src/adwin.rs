@@ -90,7 +90,7 @@ impl Adwin {
             let distance = first.total / size - second.total / size;
             let merged = Bucket {
                 total: first.total + second.total,
-                deviation: first.deviation + second.deviation + size * size * distance * distance / (size + size),
+                deviation: first.deviation + second.deviation + 0.5 * size * distance * distance,
             };
             if row + 1 == self.rows.len() {
                 self.rows.push(VecDeque::new());
@@ -112,12 +112,12 @@ impl Adwin {
         changed
     }
 
-    /// Whether the window falls into an older and a newer part of different means. The newest bucket of each row is no cut.
+    /// Whether the window falls into an older and a newer part of different means. After the newest value there is no cut.
     fn has_cut(&self) -> bool {
         let (mut old_width, mut new_width) = (0.0, self.width);
         let (mut old_total, mut new_total) = (0.0, self.total);
         for (row, buckets) in self.rows.iter().enumerate().rev() {
-            for bucket in buckets.iter().take(buckets.len().saturating_sub(1)) {
+            for bucket in buckets {
                 old_width += size_of_row(row);
                 new_width -= size_of_row(row);
                 old_total += bucket.total;

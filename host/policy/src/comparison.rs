@@ -157,7 +157,8 @@ impl<'a> Comparison<'a> {
             Ok(bounds) => {
                 let conclusion = self.compare(&bounds, alpha);
                 let reason = self.reason(conclusion, challenger, other, alpha, &bounds);
-                let interval = Some((bounds.low, bounds.high));
+                // An infinite bound decides like any other, but JSON could not give it back.
+                let interval = Some((bounds.low, bounds.high)).filter(|(low, high)| low.is_finite() && high.is_finite());
                 RuleVerdict { verdict: conclusion, method: bounds.method.into(), interval, reason, ..verdict }
             }
             Err(why) => RuleVerdict { reason: format!("inconclusive: {why}"), ..verdict },
@@ -272,7 +273,9 @@ impl<'a> Comparison<'a> {
     fn against(&self) -> String {
         match (&self.other, self.rule.against) {
             (_, Against::Bound) => number(self.rule.test.threshold()),
-            (Some((other, _)), wanted) if *other != wanted => format!("{other} (for want of a {wanted})"),
+            (Some((other, _)), wanted) if *other != wanted => {
+                format!("{other} (for want of {} {wanted})", if wanted == Against::Anchor { "an" } else { "a" })
+            }
             (_, wanted) => wanted.word().into(),
         }
     }

@@ -89,7 +89,10 @@ pub fn judge(gate: &Gate, look: u32, evidence: &JudgeInput<'_>) -> Result<GateVe
 /// The estimates of every comparison under every resample: one pass over one set of weights.
 fn resample(gate: &Gate, evidence: &JudgeInput<'_>, comparisons: &[Comparison<'_>]) -> Vec<Resampled> {
     let resampling = Resampling::new(evidence.labels.len(), &gate.dependence, evidence.clusters, gate.resamples, evidence.seed);
-    let estimates = resampling.map(|weights| comparisons.iter().map(|comparison| comparison.estimate(weights)).collect::<Vec<_>>());
+    let estimate = |comparison: &Comparison<'_>, weights: &[f64]| -> Option<f64> {
+        if comparison.needs_resampling(&gate.dependence) { comparison.estimate(weights) } else { None }
+    };
+    let estimates = resampling.map(|weights| comparisons.iter().map(|one| estimate(one, weights)).collect::<Vec<_>>());
     let column = |index: usize| -> Vec<Option<f64>> { estimates.iter().map(|row| row[index]).collect() };
     (0..comparisons.len()).map(|index| Resampled { estimates: column(index), units: resampling.units() }).collect()
 }

@@ -126,6 +126,9 @@ impl TryFrom<TriggerText> for TriggerRule {
             TriggerKind::Schedule { cron } => {
                 let excerpt: String = cron.chars().take(80).collect();
                 parse(cron).map_err(|error| format!("`cron`: `{excerpt}` is no cron pattern ({error})"))?;
+                if next_occurrence(cron, Timestamp(0)).is_none() {
+                    return Err(format!("`cron`: `{excerpt}` never falls due"));
+                }
             }
             _ => {}
         }

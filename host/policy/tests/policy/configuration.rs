@@ -127,6 +127,7 @@ fn triggers_that_do_not_load() {
     check("kind = \"volume\"\nnew_rows = 0", "`new_rows`: expected at least 1, found 0");
     check("kind = \"volume\"\nnew_rows = 10\ncron = \"* * * * *\"", "`cron` does not belong to a trigger of kind `volume`");
     check("kind = \"schedule\"\ncron = \"whenever\"", "`cron`: `whenever` is no cron pattern");
+    check("kind = \"schedule\"\ncron = \"0 0 30 2 *\"", "`cron`: `0 0 30 2 *` never falls due");
     check("kind = \"error\"\ndetector = \"nose\"", "unknown variant `nose`");
     check("kind = \"manual\"\ncooldown = \"a while\"", "expected a length of time such as `6h` or `1d`, found `a while`");
     check("kind = \"manual\"\nrows = 5", "unknown field `rows`");

@@ -58,11 +58,11 @@ fn false_promotions_stay_within_alpha() {
         assert!(share >= 0.2 * alpha, "{dependence:?} {test:?} {row_count} rows, stretches of {run_rows}: {share} of {gates}");
     };
     for row_count in [300, 1000] {
-        check(Dependence::Independent, Test::Superior, row_count, 1.0, 4000);
-        check(Dependence::Independent, not_worse, row_count, 1.0, 4000);
-        check(Dependence::Time, Test::Superior, row_count, 1.0, 1500);
-        check(Dependence::Time, not_worse, row_count, 1.0, 1500);
-        check(Dependence::Time, Test::Superior, row_count, 1.5, 1500);
+        check(Dependence::Independent, Test::Superior, row_count, 1.0, 3000);
+        check(Dependence::Independent, not_worse, row_count, 1.0, 3000);
+        check(Dependence::Time, Test::Superior, row_count, 1.0, 700);
+        check(Dependence::Time, not_worse, row_count, 1.0, 700);
+        check(Dependence::Time, Test::Superior, row_count, 1.5, 700);
     }
 }
 
