@@ -1,0 +1,39 @@
+//! What every store of blobs must do.
+
+#![expect(clippy::unwrap_used, reason = "a suite of tests says what is wrong by panicking")]
+
+use bytes::Bytes;
+use tidegate_store::{Blobs, StoreError};
+use tidegate_vocab::Digest;
+
+/// Runs the suite; `make` gives an empty store.
+///
+/// # Panics
+/// When the store does not do what it must.
+pub async fn blobs<S: Blobs>(make: impl AsyncFn() -> S) {
+    let store = make().await;
+    assert!(store.list().await.unwrap().is_empty());
+    let missing = Digest::of("missing");
+    assert!(!store.has(&missing).await.unwrap());
+    assert!(matches!(store.get(&missing).await, Err(StoreError::BlobMissing { digest }) if digest == missing));
+    store.remove(&missing).await.unwrap();
+
+    let contents = [Bytes::new(), Bytes::from_static(b"a"), Bytes::from((0..=255).collect::<Vec<u8>>()), Bytes::from(vec![7; 1 << 20])];
+    let mut names = Vec::new();
+    for content in &contents {
+        let digest = store.put(content.clone()).await.unwrap();
+        assert_eq!(digest, Digest::of(content), "a blob is named by its digest");
+        assert_eq!(store.put(content.clone()).await.unwrap(), digest, "putting it again changes nothing");
+        assert_eq!(store.get(&digest).await.unwrap(), *content);
+        assert!(store.has(&digest).await.unwrap());
+        names.push((digest, content.len() as u64));
+    }
+    names.sort_unstable();
+    assert_eq!(store.list().await.unwrap(), names);
+
+    let (gone, _) = names.remove(1);
+    store.remove(&gone).await.unwrap();
+    store.remove(&gone).await.unwrap();
+    assert!(!store.has(&gone).await.unwrap());
+    assert_eq!(store.list().await.unwrap(), names);
+}
