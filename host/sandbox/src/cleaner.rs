@@ -1,0 +1,82 @@
+//! The handle of a cleaner.
+//!
+//! Invariant: a cleaner sees and writes feature columns; every other column passes through untouched, less the rows it dropped.
+
+use tidegate_vocab::{Batch, Role};
+use wasmtime::component::Resource;
+
+use crate::bindings::cleaner::CleanerPlugin;
+use crate::call::CallError;
+use crate::grants::PluginSettings;
+use crate::host::editor::HostEditor;
+use crate::host::rows::HostBatch;
+use crate::instance::{Breach, Slot};
+use crate::load::Plugin;
+
+/// A cleaner in use.
+pub struct Cleaner {
+    slot: Slot<CleanerPlugin>,
+}
+
+/// What a cleaner made of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cleaned {
+    /// The kept rows with their edits, in order; columns that are not features are the input's.
+    pub rows: Batch,
+    /// Number in the input and reason of each row that was dropped.
+    pub dropped: Vec<(u32, String)>,
+    /// Number in the input of each row of `rows`.
+    pub kept: Vec<u32>,
+    /// How much it changed.
+    pub damage: Damage,
+}
+
+/// How much a cleaner changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Damage {
+    /// Rows dropped.
+    pub rows_dropped: u64,
+    /// Cells whose value differs from before, in dropped rows too.
+    pub cells_changed: u64,
+}
+
+impl Plugin {
+    /// A handle of this cleaner, configured and probed.
+    ///
+    /// # Errors
+    /// [`CallError`] when the plugin is no cleaner, does not accept the configuration or cannot be started.
+    pub fn cleaner(&self, settings: &PluginSettings) -> Result<Cleaner, CallError> {
+        Ok(Cleaner { slot: Slot::new(self, settings)? })
+    }
+}
+
+impl Cleaner {
+    /// Cleans a batch.
+    ///
+    /// # Errors
+    /// [`CallError`] when the plugin fails; nothing of its edits remains.
+    pub fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError> {
+        let view = HostBatch::new(rows.clone(), |role| *role == Role::Feature);
+        self.slot.call("clean", |store, guest| {
+            let reasons = std::sync::Arc::clone(&store.data().reasons);
+            let table = &mut store.data_mut().table;
+            let edit = table.push(HostEditor::new(&view, reasons))?;
+            let batch = table.push(view)?;
+            let (lent_batch, lent_edit) = (Resource::new_borrow(batch.rep()), Resource::new_borrow(edit.rep()));
+            let result = guest.tidegate_plugin_cleaner().call_clean(&mut *store, lent_batch, lent_edit)?;
+            let table = &mut store.data_mut().table;
+            table.delete(batch)?;
+            let editor = table.delete(edit)?;
+            if let Err(failure) = result {
+                return Ok(Err(failure.into()));
+            }
+            let edited = editor.finish();
+            Ok(edited.map_err(|error| Breach::Misfit { wants: "edits that make a batch".into(), offers: error.to_string() }).map(
+                |edited| {
+                    let damage = Damage { rows_dropped: edited.dropped.len() as u64, cells_changed: edited.cells_changed };
+                    Cleaned { rows: edited.rows, dropped: edited.dropped, kept: edited.kept, damage }
+                },
+            ))
+        })
+    }
+}

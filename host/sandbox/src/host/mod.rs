@@ -1,0 +1,178 @@
+//! The host side of every import: what a store holds, and the linker.
+//!
+//! Invariant: host functions return errors and never panic; what they are handed by a guest is checked before it is used. An
+//! answer that the guest may see is a value; a breach of the interface itself is a trap.
+
+pub(crate) mod builder;
+pub(crate) mod clock;
+pub(crate) mod editor;
+pub(crate) mod http;
+pub(crate) mod inputs;
+pub(crate) mod kernels;
+pub(crate) mod log;
+pub(crate) mod report;
+pub(crate) mod rows;
+pub(crate) mod wasi;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tidegate_vocab::limits::PluginLimits;
+use tidegate_vocab::{Clock, PluginName};
+use wasmtime::Engine;
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::WasiCtx;
+
+use crate::bindings::shared;
+use crate::bindings::shared::failures::Failure;
+use crate::grants::{Grants, Inputs, LogLevel, PluginSettings};
+use crate::limiter::{LimitHit, Limiter, MemoryBudget};
+use crate::ticker::monotonic_now;
+
+use log::CallLog;
+
+/// What one store holds besides the guest.
+pub(crate) struct HostState {
+    pub(crate) plugin: PluginName,
+    pub(crate) limits: PluginLimits,
+    pub(crate) limiter: Limiter,
+    pub(crate) table: ResourceTable,
+    pub(crate) log: Arc<Mutex<CallLog>>,
+    /// Quarantine reasons that the manifest lists.
+    pub(crate) reasons: Arc<[String]>,
+    pub(crate) scratch: rows::Scratch,
+    /// The line that would have granted what was denied in the present call.
+    pub(crate) denied: Option<String>,
+    deadline: Instant,
+    grants: Grants,
+    inputs: Arc<dyn Inputs>,
+    clock: Arc<dyn Clock>,
+    reads: inputs::ReadThread,
+    wasi: WasiCtx,
+}
+
+impl HostState {
+    pub(crate) fn new(plugin: &PluginName, settings: &PluginSettings, reasons: Arc<[String]>, budget: Arc<MemoryBudget>) -> HostState {
+        let limits = settings.limits;
+        let log = Arc::new(Mutex::new(CallLog::new(plugin.clone(), &limits, Arc::clone(&settings.log))));
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(usize::try_from(limits.resources_max).unwrap_or(usize::MAX));
+        HostState {
+            plugin: plugin.clone(),
+            limits,
+            limiter: Limiter::new(limits, budget),
+            table,
+            wasi: wasi::nothing_behind_it(plugin, &log, &limits),
+            log,
+            reasons,
+            scratch: rows::Scratch::default(),
+            denied: None,
+            deadline: monotonic_now(),
+            grants: settings.grants.clone(),
+            inputs: Arc::clone(&settings.inputs),
+            clock: Arc::clone(&settings.clock),
+            reads: inputs::ReadThread::default(),
+        }
+    }
+
+    /// Starts a call: a fresh deadline and a fresh allowance of log.
+    pub(crate) fn start_call(&mut self) {
+        self.deadline = monotonic_now() + Duration::from_millis(self.limits.call_ms_max.min(MS_MAX));
+        self.limiter.hit = None;
+        self.denied = None;
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).start_call();
+    }
+
+    /// Ends a call: says what was cut from the log.
+    pub(crate) fn end_call(&mut self) {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).end_call();
+    }
+
+    /// What is left of the call; an error when nothing is.
+    pub(crate) fn time_left(&self) -> Result<Duration, LimitHit> {
+        let left = self.deadline.saturating_duration_since(monotonic_now());
+        if left.is_zero() { Err(self.out_of_time()) } else { Ok(left) }
+    }
+
+    pub(crate) fn out_of_time(&self) -> LimitHit {
+        LimitHit { limit: "call_ms_max", at: format!("the call did not end within {} ms", self.limits.call_ms_max) }
+    }
+
+    /// Denies a capability: tells the operator which line would grant it, and the guest too.
+    pub(crate) fn deny(&mut self, what: &str, line: String) -> Failure {
+        let message = format!("{what} is not granted; to grant it, write `{line}`");
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).write_host(LogLevel::Warn, &message);
+        self.denied = Some(line);
+        Failure { code: DENIED, message, retryable: false, retry_after_ms: None }
+    }
+}
+
+impl shared::failures::Host for HostState {}
+
+/// The code of a failure that is a denial.
+const DENIED: u16 = 5;
+/// A deadline so far away that adding it to the present instant cannot overflow.
+const MS_MAX: u64 = 1000 * 60 * 60 * 24 * 365;
+
+/// A linker with everything that any plugin kind may import.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
+    let mut linker = Linker::new(engine);
+    wasi::add_to_linker(&mut linker)?;
+    rows::add_to_linker(&mut linker)?;
+    editor::add_to_linker(&mut linker)?;
+    builder::add_to_linker(&mut linker)?;
+    shared::failures::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
+    shared::log::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
+    shared::clock::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
+    shared::inputs::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
+    shared::http::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
+    shared::measurements::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
+    Ok(linker)
+}
+
+/// How a host function ends when it does not give a result.
+pub(crate) enum Fault {
+    /// A value that the guest sees.
+    Data(shared::rows::DataError),
+    /// The end of the call.
+    Trap(wasmtime::Error),
+}
+
+impl From<shared::rows::DataError> for Fault {
+    fn from(error: shared::rows::DataError) -> Fault {
+        Fault::Data(error)
+    }
+}
+
+impl From<wasmtime::component::ResourceTableError> for Fault {
+    fn from(error: wasmtime::component::ResourceTableError) -> Fault {
+        Fault::Trap(error.into())
+    }
+}
+
+/// A data error with one of the codes in `wit/rows.wit`.
+pub(crate) fn data_error(code: u16, message: impl Into<String>) -> shared::rows::DataError {
+    shared::rows::DataError { code, message: message.into() }
+}
+
+pub(crate) const NO_SUCH_COLUMN: u16 = 1;
+pub(crate) const OUTSIDE_ROWS: u16 = 2;
+pub(crate) const WRONG_TYPE: u16 = 3;
+pub(crate) const WRONG_LENGTH: u16 = 4;
+pub(crate) const NOT_GRANTED: u16 = 5;
+pub(crate) const OVER_LIMIT: u16 = 6;
+pub(crate) const NOT_UTF8: u16 = 7;
+pub(crate) const BAD_VALUE: u16 = 8;
+pub(crate) const NOT_DECLARED: u16 = 9;
+
+/// The result of a host function whose errors the guest may see.
+pub(crate) type Reply<T> = wasmtime::Result<(Result<T, shared::rows::DataError>,)>;
+
+/// Turns a result into what wasmtime passes on.
+pub(crate) fn reply<T>(result: Result<T, Fault>) -> Reply<T> {
+    match result {
+        Ok(value) => Ok((Ok(value),)),
+        Err(Fault::Data(error)) => Ok((Err(error),)),
+        Err(Fault::Trap(error)) => Err(error),
+    }
+}

@@ -1,0 +1,218 @@
+//! `rows.batch`: an immutable view of the columns that a plugin was granted.
+//!
+//! A read costs one pass over the window and no allocation: the window is gathered in a vector that the store keeps, and copied
+//! into the guest from there. See `host/decisions/001-batches-cross-as-host-owned-resources.md`.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use tidegate_vocab::{Batch, DType, Role};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{ComponentType, Linker, Lower, Resource, ResourceType};
+
+use crate::bindings::shared::rows::{Column, DataError};
+
+use super::{Fault, HostState, NO_SUCH_COLUMN, OUTSIDE_ROWS, WRONG_TYPE, data_error, reply};
+
+pub(crate) const INTERFACE: &str = "tidegate:plugin/rows@0.1.0";
+
+/// A batch in the resource table.
+pub struct HostBatch {
+    pub(crate) batch: Batch,
+    /// The numbers, in `batch`, of the columns that the plugin sees.
+    pub(crate) granted: Vec<usize>,
+}
+
+impl HostBatch {
+    /// A view of the columns whose role `is_granted`.
+    pub(crate) fn new(batch: Batch, is_granted: fn(&Role) -> bool) -> HostBatch {
+        let granted = batch.roles.iter().enumerate().filter(|(_, role)| is_granted(role)).map(|(index, _)| index).collect();
+        HostBatch { batch, granted }
+    }
+
+    /// What the plugin is told about the columns it sees.
+    fn columns(&self) -> Vec<Column> {
+        let schema = self.batch.rows.schema_ref();
+        let describe = |index: &usize| {
+            let array = self.batch.rows.column(*index);
+            Column {
+                name: schema.field(*index).name().clone(),
+                dtype: DType::of(array.data_type()).map(DType::word).unwrap_or("unknown").to_owned(),
+                role: self.batch.roles[*index].word(),
+                nullable: array.null_count() > 0,
+            }
+        };
+        self.granted.iter().map(describe).collect()
+    }
+
+    /// The window `start..start + count` of a column, sharing memory.
+    fn window(&self, column: u32, start: u32, count: u32) -> Result<ArrayRef, DataError> {
+        let index = usize::try_from(column).ok().and_then(|column| self.granted.get(column));
+        let Some(index) = index else {
+            return Err(data_error(NO_SUCH_COLUMN, format!("there is no column {column}: the batch has {}", self.granted.len())));
+        };
+        let (start, count) = window_of(start, count, self.batch.row_count())?;
+        Ok(self.batch.rows.column(*index).slice(start, count))
+    }
+}
+
+/// Checks a window against the number of rows.
+pub(crate) fn window_of(start: u32, count: u32, rows: usize) -> Result<(usize, usize), DataError> {
+    let fits = u64::from(start) + u64::from(count) <= rows as u64;
+    if fits {
+        Ok((start as usize, count as usize))
+    } else {
+        Err(data_error(OUTSIDE_ROWS, format!("rows {start}..{start}+{count} are outside the batch, which has {rows}")))
+    }
+}
+
+pub(crate) fn wrong_type(array: &dyn Array, wanted: &str) -> DataError {
+    let found = DType::of(array.data_type()).map_or("unknown", DType::word);
+    data_error(WRONG_TYPE, format!("the column is {found}, not {wanted}"))
+}
+
+/// Vectors that windows are gathered in, kept from one read to the next.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    f64: Arc<Vec<f64>>,
+    i64: Arc<Vec<i64>>,
+    u32: Arc<Vec<u32>>,
+    u8: Arc<Vec<u8>>,
+}
+
+/// Text on its way into a guest.
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct TextWindow {
+    offsets: Arc<Vec<u32>>,
+    bytes: Arc<Vec<u8>>,
+}
+
+/// Empties the vector, fills it and hands out a share of it, which is back when the guest has its copy.
+fn gather<T>(kept: &mut Arc<Vec<T>>, fill: impl FnOnce(&mut Vec<T>)) -> Arc<Vec<T>> {
+    if Arc::get_mut(kept).is_none() {
+        *kept = Arc::new(Vec::new());
+    }
+    if let Some(values) = Arc::get_mut(kept) {
+        values.clear();
+        fill(values);
+    }
+    Arc::clone(kept)
+}
+
+/// Writes 0 wherever a value is missing.
+fn zero_missing<T: Default>(array: &dyn Array, values: &mut [T], width: usize) {
+    if array.null_count() > 0 {
+        for row in (0..array.len()).filter(|row| array.is_null(*row)) {
+            values[row * width..][..width].fill_with(T::default);
+        }
+    }
+}
+
+fn read_f64(array: &ArrayRef, scratch: &mut Scratch) -> Result<Arc<Vec<f64>>, Fault> {
+    let values = array.as_primitive_opt::<Float64Type>().ok_or_else(|| wrong_type(array, "f64"))?;
+    Ok(gather(&mut scratch.f64, |window| {
+        window.extend_from_slice(values.values());
+        zero_missing(array, window, 1);
+    }))
+}
+
+fn read_i64(array: &ArrayRef, scratch: &mut Scratch) -> Result<Arc<Vec<i64>>, Fault> {
+    let values = integers(array).ok_or_else(|| wrong_type(array, "i64"))?;
+    Ok(gather(&mut scratch.i64, |window| {
+        window.extend_from_slice(values);
+        zero_missing(array, window, 1);
+    }))
+}
+
+/// The values of an `i64` or `timestamp-us` column.
+pub(crate) fn integers(array: &ArrayRef) -> Option<&[i64]> {
+    match array.data_type() {
+        DataType::Int64 => array.as_primitive_opt::<Int64Type>().map(|array| array.values().as_ref()),
+        DataType::Timestamp(..) => array.as_primitive_opt::<TimestampMicrosecondType>().map(|array| array.values().as_ref()),
+        _ => None,
+    }
+}
+
+fn read_text(array: &ArrayRef, scratch: &mut Scratch) -> Result<TextWindow, Fault> {
+    let text = array.as_string_opt::<i32>().ok_or_else(|| wrong_type(array, "utf8"))?;
+    let offsets = text.value_offsets();
+    let (first, last) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
+    // Arrow's offsets rise from 0 or more, so that these differences are never negative.
+    let bytes = &text.value_data()[first.max(0) as usize..last.max(0) as usize];
+    Ok(TextWindow {
+        offsets: gather(&mut scratch.u32, |window| window.extend(offsets.iter().map(|offset| offset.wrapping_sub(first) as u32))),
+        bytes: gather(&mut scratch.u8, |window| window.extend_from_slice(bytes)),
+    })
+}
+
+fn read_raw(array: &ArrayRef, scratch: &mut Scratch) -> Result<Arc<Vec<u8>>, Fault> {
+    if let Some(flags) = array.as_boolean_opt() {
+        return Ok(gather(&mut scratch.u8, |window| raw_flags(flags, window)));
+    }
+    if let Some(values) = array.as_primitive_opt::<Float64Type>() {
+        return Ok(gather(&mut scratch.u8, |window| {
+            window.extend_from_slice(values.values().inner().as_slice());
+            zero_missing(array, window, 8);
+        }));
+    }
+    let buffer = match array.data_type() {
+        DataType::Int64 => array.as_primitive_opt::<Int64Type>().map(|array| array.values().inner()),
+        DataType::Timestamp(..) => array.as_primitive_opt::<TimestampMicrosecondType>().map(|array| array.values().inner()),
+        _ => None,
+    };
+    let buffer = buffer.ok_or_else(|| wrong_type(array, "of a fixed width"))?;
+    Ok(gather(&mut scratch.u8, |window| {
+        window.extend_from_slice(buffer.as_slice());
+        zero_missing(array, window, 8);
+    }))
+}
+
+fn raw_flags(flags: &BooleanArray, window: &mut Vec<u8>) {
+    window.extend(flags.values().iter().map(u8::from));
+    zero_missing(flags, window, 1);
+}
+
+fn read_valid(array: &ArrayRef, scratch: &mut Scratch) -> Arc<Vec<u8>> {
+    gather(&mut scratch.u8, |window| {
+        if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
+            window.extend(nulls.iter().map(u8::from));
+        }
+    })
+}
+
+type Window = (Resource<HostBatch>, u32, u32, u32);
+
+/// Runs one read: finds the window, and lends the scratch vectors.
+fn read<T>(
+    mut store: StoreContextMut<'_, HostState>,
+    (batch, column, start, count): Window,
+    with: impl FnOnce(&ArrayRef, &mut Scratch) -> Result<T, Fault>,
+) -> super::Reply<T> {
+    let state = store.data_mut();
+    let run = || {
+        let window = state.table.get(&batch)?.window(column, start, count)?;
+        with(&window, &mut state.scratch)
+    };
+    reply(run())
+}
+
+/// Links `batch`, by hand: generated code would take and give vectors of its own.
+pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    let mut rows = linker.instance(INTERFACE)?;
+    rows.resource("batch", ResourceType::host::<HostBatch>(), |mut store, rep| {
+        store.data_mut().table.delete(Resource::<HostBatch>::new_own(rep))?;
+        Ok(())
+    })?;
+    rows.func_wrap("[method]batch.row-count", |store, (batch,): (Resource<HostBatch>,)| {
+        let rows = store.data().table.get(&batch)?.batch.row_count();
+        Ok((u32::try_from(rows).unwrap_or(u32::MAX),))
+    })?;
+    rows.func_wrap("[method]batch.columns", |store, (batch,): (Resource<HostBatch>,)| Ok((store.data().table.get(&batch)?.columns(),)))?;
+    rows.func_wrap("[method]batch.read-f64", |store, window: Window| read(store, window, read_f64))?;
+    rows.func_wrap("[method]batch.read-i64", |store, window: Window| read(store, window, read_i64))?;
+    rows.func_wrap("[method]batch.read-text", |store, window: Window| read(store, window, read_text))?;
+    rows.func_wrap("[method]batch.read-raw", |store, window: Window| read(store, window, read_raw))?;
+    rows.func_wrap("[method]batch.read-valid", |store, window: Window| read(store, window, |array, scratch| Ok(read_valid(array, scratch))))
+}

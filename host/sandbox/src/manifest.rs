@@ -1,0 +1,234 @@
+//! What a component says of itself, read without compiling or running it.
+//!
+//! A component carries its `plugin.toml` in a custom section `tidegate:manifest`, its own or that of a core module in it. Its names
+//! of imports and exports say which world of which interface version it was built for.
+
+use serde::Deserialize;
+use tidegate_vocab::limits::PluginLimits;
+use wasmparser::{Encoding, Parser, Payload};
+
+use crate::call::quoted;
+
+/// Name of the custom section.
+const SECTION: &str = "tidegate:manifest";
+/// Bytes of a manifest.
+pub(crate) const MANIFEST_BYTES_MAX: usize = 1 << 16;
+/// Names of imports and exports that are looked at.
+const NAMES_MAX: usize = 4096;
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// The name its author gave it.
+    pub name: String,
+    /// What it is.
+    pub kind: PluginKind,
+    /// Its own version.
+    pub version: String,
+    /// The interface version it was built for, such as `0.1`.
+    pub interface: String,
+    /// What it does, in a sentence.
+    pub summary: String,
+    /// JSON Schema of its configuration.
+    pub config_schema: serde_json::Value,
+    /// What it asks to be granted.
+    pub capabilities: Vec<String>,
+    /// Quarantine reasons that it may give.
+    pub reasons: Vec<String>,
+    /// What it keeps from call to call: `none`, `per-part`, `keyed` or `global`.
+    pub state: String,
+}
+
+/// What a plugin does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginKind {
+    /// Rows in.
+    Source,
+    /// Rows to rows.
+    Cleaner,
+    /// Predictions and labels to statistics.
+    Evaluator,
+    /// An alert out.
+    Alerter,
+}
+
+impl PluginKind {
+    /// All kinds.
+    pub const ALL: [PluginKind; 4] = [PluginKind::Source, PluginKind::Cleaner, PluginKind::Evaluator, PluginKind::Alerter];
+
+    /// The word in manifests and configurations.
+    pub fn word(self) -> &'static str {
+        match self {
+            PluginKind::Source => "source",
+            PluginKind::Cleaner => "cleaner",
+            PluginKind::Evaluator => "evaluator",
+            PluginKind::Alerter => "alerter",
+        }
+    }
+
+    /// The limits of a plugin of this kind, unless its configuration says otherwise.
+    pub fn default_limits(self) -> PluginLimits {
+        match self {
+            PluginKind::Source => PluginLimits::SOURCE,
+            PluginKind::Cleaner => PluginLimits::CLEANER,
+            PluginKind::Evaluator => PluginLimits::EVALUATOR,
+            PluginKind::Alerter => PluginLimits::ALERTER,
+        }
+    }
+
+    /// Interfaces of the package that a plugin of this kind may import.
+    pub(crate) fn imports(self) -> &'static [&'static str] {
+        match self {
+            PluginKind::Source => &["rows", "failures", "log", "clock", "inputs", "http"],
+            PluginKind::Cleaner => &["rows", "failures", "log"],
+            PluginKind::Evaluator => &["rows", "failures", "log", "measurements"],
+            PluginKind::Alerter => &["failures", "log", "clock", "http"],
+        }
+    }
+}
+
+impl std::fmt::Display for PluginKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// The manifest as its author wrote it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ManifestFile {
+    name: String,
+    kind: PluginKind,
+    version: String,
+    interface: String,
+    #[serde(default)]
+    summary: String,
+    #[serde(default)]
+    config: serde_json::Map<String, serde_json::Value>,
+    #[serde(default)]
+    capabilities: Vec<String>,
+    #[serde(default)]
+    reasons: Vec<String>,
+    #[serde(default = "none")]
+    state: String,
+}
+
+fn none() -> String {
+    "none".into()
+}
+
+/// What the outside of a component says.
+#[derive(Debug, Default)]
+pub(crate) struct Outside {
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+    pub(crate) manifest: Option<Vec<u8>>,
+}
+
+/// Bytes that are not a whole component.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    NotWasm,
+    CoreModule,
+    Damaged(String),
+}
+
+/// Reads names and manifest.
+pub(crate) fn outside(bytes: &[u8]) -> Result<Outside, Unreadable> {
+    if !bytes.starts_with(b"\0asm") {
+        return Err(Unreadable::NotWasm);
+    }
+    let mut outside = Outside::default();
+    let mut depth = 0_usize;
+    let damaged = |error: wasmparser::BinaryReaderError| Unreadable::Damaged(quoted(&error.to_string(), 256));
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(damaged)? {
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(Unreadable::CoreModule),
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(imports) if depth == 0 => {
+                for import in imports {
+                    outside.imports.push(quoted(import.map_err(damaged)?.name.name, 256));
+                }
+            }
+            Payload::ComponentExportSection(exports) if depth == 0 => {
+                for export in exports {
+                    outside.exports.push(quoted(export.map_err(damaged)?.name.name, 256));
+                }
+            }
+            Payload::CustomSection(section) if section.name() == SECTION && outside.manifest.is_none() => {
+                outside.manifest = Some(section.data().get(..MANIFEST_BYTES_MAX + 1).unwrap_or(section.data()).to_vec());
+            }
+            _ => {}
+        }
+        if outside.imports.len() + outside.exports.len() > NAMES_MAX {
+            return Err(Unreadable::Damaged(format!("it has more than {NAMES_MAX} imports and exports")));
+        }
+    }
+    Ok(outside)
+}
+
+/// Parses and checks a manifest; the error says what is wrong with it.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, String> {
+    if bytes.len() > MANIFEST_BYTES_MAX {
+        return Err(format!("it is larger than {MANIFEST_BYTES_MAX} bytes"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let file: ManifestFile = toml::from_str(text).map_err(|error| quoted(error.message(), 512))?;
+    let limits = file.kind.default_limits();
+    let words = [&file.name, &file.version, &file.interface, &file.summary, &file.state].into_iter();
+    for word in words.chain(&file.capabilities).chain(&file.reasons) {
+        if quoted(word, limits.metadata_bytes_max) != *word {
+            return Err(format!("a text in it has control characters or more than {} bytes", limits.metadata_bytes_max));
+        }
+    }
+    if file.capabilities.len().max(file.reasons.len()) > limits.metadata_entries_max as usize {
+        return Err(format!("a list in it has more than {} entries", limits.metadata_entries_max));
+    }
+    if !["none", "per-part", "keyed", "global"].contains(&file.state.as_str()) {
+        return Err(format!("`state` is `{}`, expected `none`, `per-part`, `keyed` or `global`", file.state));
+    }
+    Ok(Manifest {
+        name: file.name,
+        kind: file.kind,
+        version: file.version,
+        interface: file.interface,
+        summary: file.summary,
+        config_schema: serde_json::Value::Object(file.config),
+        capabilities: file.capabilities,
+        reasons: file.reasons,
+        state: file.state,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_read_and_its_faults_are_named() {
+        let whole = "name = 'a'\nkind = 'cleaner'\nversion = '1'\ninterface = '0.1'\nreasons = ['missing']\n[config]\ntype = 'object'";
+        let manifest = parse(whole.as_bytes()).unwrap();
+        assert_eq!((manifest.kind, manifest.state.as_str(), manifest.reasons.len()), (PluginKind::Cleaner, "none", 1));
+        assert_eq!(manifest.config_schema["type"], "object");
+        for (text, expected) in [
+            (whole.replace("cleaner", "washer"), "unknown variant `washer`"),
+            (whole.replace("'0.1'", "'0.1'\nstate = 'some'"), "`state` is `some`"),
+            (whole.replace("'missing'", "'a\\n'").replace("['a\\n']", "[\"a\\n\"]"), "control characters"),
+            (whole.replace("version", "versoin"), "unknown field `versoin`"),
+            ("#".repeat(MANIFEST_BYTES_MAX + 1), "larger than"),
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_component_are_told_apart() {
+        assert_eq!(outside(b"").unwrap_err(), Unreadable::NotWasm);
+        assert_eq!(outside(b"PK\x03\x04").unwrap_err(), Unreadable::NotWasm);
+        assert_eq!(outside(b"\0asm\x01\0\0\0").unwrap_err(), Unreadable::CoreModule);
+        assert!(matches!(outside(b"\0asm\x0d\0\x01\0\x05").unwrap_err(), Unreadable::Damaged(_)));
+    }
+}
