@@ -1,7 +1,5 @@
 //! Alarms at the same values as river's ADWIN; `tests/fixtures/make_adwin.py` made the numbers.
 
-#![expect(clippy::unwrap_used, reason = "a fixture that does not parse should fail its test")]
-
 use serde_json::Value;
 use tidegate_policy::Adwin;
 

@@ -1,7 +1,5 @@
 //! Gates and triggers as they are written in a configuration.
 
-#![expect(clippy::unwrap_used, reason = "a configuration that does not load should fail its test")]
-
 use tidegate_policy::{Dependence, Gate, GateRows, RowsMin, TriggerRule};
 
 const SHIPPED: &str = r#"

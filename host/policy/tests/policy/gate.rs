@@ -58,9 +58,7 @@ fn dependence_widens_the_interval() {
     // The challenger is right alone in one long stretch: convincing if rows were independent, one event if they are not.
     let (mut own, other) = (vec![true; 600], vec![true; 600]);
     let mut others = other.clone();
-    for row in 300..330 {
-        others[row] = false;
-    }
+    others[300..330].fill(false);
     for row in [20, 150, 480, 555] {
         own[row] = false;
     }

@@ -51,7 +51,6 @@ fn false_promotions_stay_within_alpha() {
     let check = |dependence: Dependence, test: Test, row_count: usize, run_rows: f64, gates: u32| {
         let gain = if test == Test::Superior { 0.0 } else { -MARGIN };
         let share = pass_share(&dependence, test, row_count, run_rows, gain, gates);
-        println!("{dependence:?} {} {row_count} rows, stretches of {run_rows}: {share}", test.word());
         let chance = 3.0 * (alpha * (1.0 - alpha) / f64::from(gates)).sqrt();
         assert!(share <= alpha + chance, "{dependence:?} {test:?} {row_count} rows, stretches of {run_rows}: {share} of {gates}");
         // A gate that never passes would be safe and useless; at the border it passes about as often as it may.
