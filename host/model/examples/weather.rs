@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut sum = 0.0;
     for seed in 0..seeds {
         let start = Instant::now();
-        let (accuracy, f1, trainings, epochs, evaluating) = prequential(&spec, &contract, &rows, window, step, Seed(seed))?;
+        let Outcome { accuracy, f1, trainings, epochs, evaluating } = prequential(&spec, &contract, &rows, window, step, Seed(seed))?;
         let seconds = start.elapsed().as_secs_f64();
         let each = (seconds - evaluating) / trainings as f64;
         println!(
@@ -66,6 +66,16 @@ fn set(spec: &mut ModelSpec, key: &str, value: &str) -> Result<(), Box<dyn Error
     Ok(())
 }
 
+struct Outcome {
+    accuracy: f64,
+    f1: f64,
+    trainings: usize,
+    /// Mean over all networks, searches only.
+    epochs: f64,
+    /// Seconds of loading and predicting.
+    evaluating: f64,
+}
+
 fn prequential(
     spec: &ModelSpec,
     contract: &Contract,
@@ -73,7 +83,7 @@ fn prequential(
     window: usize,
     step: usize,
     seed: Seed,
-) -> Result<(f64, f64, usize, f64, f64), Box<dyn Error>> {
+) -> Result<Outcome, Box<dyn Error>> {
     let count = rows.row_count();
     let warm = count / 10;
     let (mut right, mut hits, mut said, mut are) = (0usize, 0usize, 0usize, 0usize);
@@ -99,7 +109,8 @@ fn prequential(
         evaluating += start.elapsed().as_secs_f64();
     }
     let accuracy = right as f64 / (count - warm) as f64;
-    Ok((accuracy, 2.0 * hits as f64 / (said + are) as f64, trainings, f64::from(epochs) / trainings as f64, evaluating))
+    let f1 = 2.0 * hits as f64 / (said + are) as f64;
+    Ok(Outcome { accuracy, f1, trainings, epochs: f64::from(epochs) / trainings as f64, evaluating })
 }
 
 fn read(path: &str) -> Result<(Contract, Batch), Box<dyn Error>> {

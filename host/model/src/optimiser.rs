@@ -44,15 +44,15 @@ impl Adamw {
 
     /// The state after some steps.
     pub(crate) fn restore(parameters: &[(&Var, bool)], moments: Vec<(Vec<f32>, Vec<f32>)>, powers: (f64, f64)) -> Result<Adamw> {
-        let place = |((parameter, _), (first, second)): (&(&Var, bool), (Vec<f32>, Vec<f32>))| {
-            if parameter.device().is_cpu() {
-                return Ok(Moments::Host(Mutex::new((first, second))));
-            }
+        let mut placed = Vec::with_capacity(parameters.len());
+        for ((parameter, _), (first, second)) in parameters.iter().zip(moments) {
             let (shape, device) = (parameter.shape(), parameter.device());
-            Ok(Moments::Device(Tensor::from_vec(first, shape, device)?, Tensor::from_vec(second, shape, device)?))
-        };
-        let moments = parameters.iter().zip(moments).map(place).collect::<Result<_>>()?;
-        Ok(Adamw { moments, beta1_power: powers.0, beta2_power: powers.1 })
+            placed.push(match device.is_cpu() {
+                true => Moments::Host(Mutex::new((first, second))),
+                false => Moments::Device(Tensor::from_vec(first, shape, device)?, Tensor::from_vec(second, shape, device)?),
+            });
+        }
+        Ok(Adamw { moments: placed, beta1_power: powers.0, beta2_power: powers.1 })
     }
 
     /// First and second moment of each parameter.

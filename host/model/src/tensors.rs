@@ -79,6 +79,9 @@ impl View for &Stored {
     }
 }
 
+/// Tensors and texts by name.
+pub(crate) type Decoded = (BTreeMap<String, Stored>, HashMap<String, String>);
+
 /// Writes tensors and one text beside them.
 pub(crate) fn encode(tensors: &BTreeMap<String, Stored>, note: Option<(&str, String)>) -> Result<Vec<u8>, String> {
     // One entry at most: the order of a hash map with more would differ from run to run.
@@ -87,7 +90,7 @@ pub(crate) fn encode(tensors: &BTreeMap<String, Stored>, note: Option<(&str, Str
 }
 
 /// Reads what [`encode`] wrote; refuses types other than `f32` and `f64`.
-pub(crate) fn decode(bytes: &[u8]) -> Result<(BTreeMap<String, Stored>, HashMap<String, String>), String> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let mut stored = BTreeMap::new();
