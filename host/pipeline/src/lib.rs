@@ -1,1 +1,37 @@
-//! pipeline
+//! The loop: what turns committed rows into runs, and decisions into moves of an alias.
+//!
+//! Two loops share the store. *Ingest* polls a source, commits raw rows with the cursor, cleans them and commits cleaned parts.
+//! A *run* goes from a trigger over a snapshot, a challenger and its measurements to a decision. Both are driven by one closed
+//! [`Event`]; `run`, `backtest` and a service differ only in which events they send and which clock they hand in.
+//!
+//! Invariants: everything is derived from what is committed, so that a process killed between two commits goes on where it
+//! stopped; a trigger says when, never what; only a decision moves an alias, in the commit that holds it.
+//!
+//! Read [`Event`] and [`Pipeline::handle`] first, then `ingest`, `monitor`, `run`, `judge`.
+
+mod event;
+mod pipeline;
+mod settings;
+mod ports;
+mod ingest;
+mod monitor;
+mod run;
+mod judge;
+mod models;
+mod loop_state;
+mod drive;
+mod backtest;
+mod operator;
+mod alerts;
+mod error;
+
+pub use backtest::{Backtest, BacktestSettings, Mark, MarkKind, backtest};
+pub use drive::{Ingested, RunEnd, ingest_all, run_once};
+pub use error::PipelineError;
+pub use event::{Event, Outcome};
+pub use loop_state::LoopState;
+pub use monitor::ScoredRow;
+pub use operator::{promote, roll_back};
+pub use pipeline::{Observer, Pipeline, Silent};
+pub use ports::{AlertPort, CleanPort, EvaluatePort, Plugins, PluginStep, SourcePort, Stores};
+pub use settings::Settings;

@@ -9,13 +9,16 @@ pub enum Terms {
     /// The mean of the values.
     Mean {
         /// One a row.
+        #[serde(with = "nan_as_null")]
         values: Vec<f64>,
     },
     /// Sum of numerators over sum of denominators.
     Ratio {
         /// One a row.
+        #[serde(with = "nan_as_null")]
         numerators: Vec<f64>,
         /// One a row.
+        #[serde(with = "nan_as_null")]
         denominators: Vec<f64>,
     },
     /// The mean over classes of each class's ratio; a class with 0/0 is left out.
@@ -28,11 +31,13 @@ pub enum Terms {
         /// Between 0 and 1.
         q: f64,
         /// One a row.
+        #[serde(with = "nan_as_null")]
         values: Vec<f64>,
     },
     /// Area under the ROC curve of the values against labels 0 and 1.
     Ranking {
         /// One a row.
+        #[serde(with = "nan_as_null")]
         values: Vec<f64>,
         /// One a row, 0 or 1.
         labels: Vec<u8>,
@@ -52,8 +57,10 @@ pub struct ClassTerms {
     /// The class.
     pub class: String,
     /// One a row.
+    #[serde(with = "nan_as_null")]
     pub numerators: Vec<f64>,
     /// One a row.
+    #[serde(with = "nan_as_null")]
     pub denominators: Vec<f64>,
 }
 
@@ -88,4 +95,31 @@ pub struct Measurement {
     pub interval: Option<(f64, f64)>,
     /// Rows that counted.
     pub count: u64,
+}
+
+/// JSON has no NaN: a term that does not count is stored as `null`.
+mod nan_as_null {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(|value| (!value.is_nan()).then_some(*value)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        let values = Vec::<Option<f64>>::deserialize(deserializer)?;
+        Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_that_does_not_count_survives_storage() {
+        let stored = serde_json::to_string(&Terms::Mean { values: vec![1.0, f64::NAN] }).unwrap();
+        assert_eq!(stored, r#"{"kind":"mean","values":[1.0,null]}"#);
+        let Terms::Mean { values } = serde_json::from_str(&stored).unwrap() else { panic!("another kind came back") };
+        assert!(values[0] == 1.0 && values[1].is_nan());
+    }
 }

@@ -62,10 +62,11 @@ pub fn prepare(repo: &Repo) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Builds the binary; cargo shows its own progress.
+/// Builds the binary; cargo shows its own progress. The whole workspace is named, so that the dependencies have the features that
+/// the tests build them with, and are built once.
 pub fn build_host(repo: &Repo) -> Result<()> {
     eprintln!("host: building `tidegate`");
-    run(repo.cargo().args(["build", "--package", "tidegate-cli"]))
+    run(repo.cargo().args(["build", "--workspace", "--bin", "tidegate"]))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

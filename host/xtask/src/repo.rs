@@ -56,6 +56,13 @@ impl Repo {
         cargo_in(&self.root, &self.target)
     }
 
+    /// A cargo command for this automation, which is a workspace of its own.
+    pub fn xtask_cargo(&self, command: &str) -> Command {
+        let mut cargo = cargo_in(&self.root.join("host/xtask"), &self.target);
+        cargo.arg(command);
+        cargo
+    }
+
     /// A cargo command for the guest workspace in `folder`. It runs inside it, because that is where cargo looks for the
     /// configuration that turns SIMD on.
     pub fn guest_cargo(&self, folder: &Path) -> Command {

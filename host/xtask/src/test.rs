@@ -59,12 +59,14 @@ fn perform(repo: &Repo, step: Step) -> Result<()> {
     match step {
         Step::Fmt => {
             run(repo.cargo().args(["fmt", "--all", "--check"]))?;
+            run(repo.xtask_cargo("fmt").arg("--check"))?;
             each_guest(repo, |folder| run(repo.guest_cargo(folder).args(["fmt", "--all", "--check"])))
         }
         Step::Tidy => tidy::tidy(repo),
         Step::Setup => setup::setup(repo),
         Step::Plugins => plugins::plugins(repo).map(|built| plugins::print(&built)),
         Step::Clippy => {
+            run(repo.xtask_cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
             run(repo.cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
             each_guest(repo, |folder| {
                 run(repo.guest_cargo(folder).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
@@ -82,6 +84,7 @@ fn perform(repo: &Repo, step: Step) -> Result<()> {
         Step::HostTests => {
             // The integration tests start the binary, which cargo builds for no test of another package.
             demo::build_host(repo)?;
+            run(&mut repo.xtask_cargo("test"))?;
             run(repo.cargo().args(["test", "--workspace"]))
         }
     }

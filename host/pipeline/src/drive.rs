@@ -1,0 +1,95 @@
+//! Drivers of a pipeline on the real clock: all of ingest, and one pass.
+
+use tidegate_vocab::{Decision, DecisionKind, Run, RunState};
+
+use crate::{Event, Outcome, Pipeline, PipelineError};
+
+/// What an ingest did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ingested {
+    /// Rows committed raw.
+    pub rows: u64,
+    /// Polls that brought rows.
+    pub polls: u64,
+}
+
+/// How one pass ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunEnd {
+    /// No trigger was due and no run was open.
+    NothingDue,
+    /// The gate waits for so many more labelled rows.
+    Waiting {
+        /// The run.
+        run: Run,
+        /// Rows still missing; 0 when held-out rows left it open.
+        rows: u64,
+    },
+    /// The run came to a decision.
+    Decided {
+        /// The run.
+        run: Run,
+        /// The decision.
+        decision: Decision,
+    },
+}
+
+/// Polls until the source has nothing now, cleaning as it goes.
+///
+/// # Errors
+/// What went wrong first; what was committed before stays.
+pub async fn ingest_all(pipeline: &mut Pipeline) -> Result<Ingested, PipelineError> {
+    let mut ingested = Ingested::default();
+    let rows_max = pipeline.settings().poll_rows_max;
+    pipeline.handle(Event::Clean).await?;
+    loop {
+        match pipeline.poll_and_clean(rows_max).await? {
+            Outcome::Rows(rows) => {
+                ingested.rows += rows;
+                ingested.polls += 1;
+            }
+            _ => break,
+        }
+    }
+    pipeline.handle(Event::Clean).await?;
+    Ok(ingested)
+}
+
+/// Takes the open run, or the one that a trigger (or `by`) starts now, as far as it goes.
+///
+/// # Errors
+/// What went wrong first; the run goes on from its last commit next time, unless it has failed for good.
+pub async fn run_once(pipeline: &mut Pipeline, by: Option<&str>) -> Result<RunEnd, PipelineError> {
+    pipeline.handle(Event::Observe).await?;
+    if let Some(by) = by {
+        pipeline.handle(Event::Manual { by: by.to_owned() }).await?;
+    }
+    let id = pipeline.settings().id.clone();
+    let Some(open) = pipeline.stores.meta.open_run(&id).await? else { return Ok(RunEnd::NothingDue) };
+    loop {
+        let outcome = pipeline.handle(Event::Advance).await?;
+        let run = pipeline.stores.meta.run(&id, open.id).await?.unwrap_or_else(|| open.clone());
+        if let (RunState::Done, Some(version)) = (run.state, run.version) {
+            let decisions = pipeline.stores.meta.decisions(&id, Some(version)).await?;
+            if let Some((_, decision)) = decisions.into_iter().rfind(|(_, decision)| decision.run == Some(run.id)) {
+                return Ok(RunEnd::Decided { run, decision });
+            }
+        }
+        match outcome {
+            Outcome::Moved => {}
+            Outcome::Waiting { rows } => return Ok(RunEnd::Waiting { run, rows }),
+            _ => return Ok(RunEnd::NothingDue),
+        }
+    }
+}
+
+impl RunEnd {
+    /// The decision, if the pass came to one.
+    pub fn decision(&self) -> Option<DecisionKind> {
+        match self {
+            RunEnd::Decided { decision, .. } => Some(decision.kind),
+            RunEnd::Waiting { .. } => Some(DecisionKind::Hold),
+            RunEnd::NothingDue => None,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What can go wrong in a pipeline.
+
+use tidegate_dataset::DatasetError;
+use tidegate_model::{LoadError, PredictError, TrainError};
+use tidegate_policy::JudgeError;
+use tidegate_sandbox::CallError;
+use tidegate_store::StoreError;
+use tidegate_vocab::{Digest, PluginName, VersionNo};
+
+/// What a pipeline could not do, and to what.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A call of a plugin failed.
+    #[error("plugin `{plugin}` failed in step `{step}`")]
+    Plugin {
+        /// Which plugin.
+        plugin: PluginName,
+        /// `source`, `cleaner`, `evaluator` or `alerter`.
+        step: &'static str,
+        /// How.
+        source: CallError,
+    },
+    /// Rows could not become a dataset.
+    #[error("could not make a dataset of rows {first_row} to {last_row}")]
+    Dataset {
+        /// First row.
+        first_row: u64,
+        /// Last row.
+        last_row: u64,
+        /// Why.
+        source: DatasetError,
+    },
+    /// A version could not be trained.
+    #[error("could not train a challenger")]
+    Train {
+        /// Why.
+        source: TrainError,
+    },
+    /// A stored version could not be loaded.
+    #[error("could not load {version}")]
+    Load {
+        /// Which.
+        version: VersionNo,
+        /// Why.
+        source: LoadError,
+    },
+    /// A version could not answer for rows of its own contract.
+    #[error("{version} could not predict rows {first_row} to {last_row}")]
+    Predict {
+        /// Which.
+        version: VersionNo,
+        /// First row.
+        first_row: u64,
+        /// Last row.
+        last_row: u64,
+        /// Why.
+        source: PredictError,
+    },
+    /// The gate could not be judged.
+    #[error("could not judge {version}")]
+    Judge {
+        /// Which.
+        version: VersionNo,
+        /// Why.
+        source: JudgeError,
+    },
+    /// The store names something that it does not hold.
+    #[error("the store names {what}, and does not hold it")]
+    Missing {
+        /// What.
+        what: String,
+    },
+    /// The pipeline's memory in the store does not parse.
+    #[error("could not read what the pipeline remembers")]
+    ReadState {
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// An operator asked for something that the state of a version does not allow.
+    #[error("{version} cannot become champion: {why}")]
+    NotPromotable {
+        /// Which.
+        version: VersionNo,
+        /// Why.
+        why: String,
+    },
+    /// There is nothing to roll back to.
+    #[error("there is nothing to roll back to: {why}")]
+    NoRollbackTarget {
+        /// Why.
+        why: String,
+    },
+    /// A thread of a plugin call or a training died; a bug of ours.
+    #[error("a thread of step `{step}` ended without an answer")]
+    Thread {
+        /// Which step.
+        step: &'static str,
+    },
+    /// Two evaluators report one metric.
+    #[error("metric `{metric}` is reported by two evaluators, the second is `{plugin}`")]
+    MetricTwice {
+        /// The metric.
+        metric: String,
+        /// The second evaluator.
+        plugin: PluginName,
+    },
+    /// A blob does not hold what its digest was stored for.
+    #[error("could not read blob `{digest}`")]
+    Blob {
+        /// Its digest.
+        digest: Digest,
+        /// Why.
+        source: StoreError,
+    },
+}
+
+impl PipelineError {
+    /// The way out, where there is one to name.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            PipelineError::Store(source) | PipelineError::Blob { source, .. } => source.hint(),
+            PipelineError::Plugin { source, .. } => source.hint(),
+            PipelineError::Dataset { source, .. } => source.hint(),
+            PipelineError::Train { source } => source.hint(),
+            PipelineError::Load { source, .. } => source.hint(),
+            PipelineError::Predict { source, .. } => source.hint(),
+            PipelineError::Judge { source, .. } => source.hint(),
+            PipelineError::Missing { .. } => Some("restore the state folder from a backup".to_owned()),
+            PipelineError::ReadState { .. } => Some("the state folder was written by another version of Tidegate".to_owned()),
+            PipelineError::NotPromotable { .. } => Some("`tidegate models` lists the versions and their states".to_owned()),
+            PipelineError::NoRollbackTarget { .. } => Some("`tidegate promote VERSION` makes any trained version champion".to_owned()),
+            PipelineError::MetricTwice { .. } => Some("give one of the two evaluators another configuration, or take it out".to_owned()),
+            PipelineError::Thread { .. } => None,
+        }
+    }
+}

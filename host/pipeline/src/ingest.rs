@@ -1,0 +1,223 @@
+//! Ingest: poll → commit raw rows with the cursor → clean → contract → commit cleaned parts.
+//!
+//! Raw rows and the cursor are one commit, so that no row is lost or taken twice. Cleaning is derived from raw parts: each is a
+//! work unit whose key is the digest of its plan and input, leased, done and completed; doing one twice gives the same part.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tidegate_dataset::{CleanerStep, KnownTime, PartCache, clean_part, decode_raw, encode_raw, typed};
+use tidegate_sandbox::{CallError, Pull};
+use tidegate_store::{WorkUnit, Write};
+use tidegate_vocab::{Batch, CleanPart, Digest, PluginName, RawPart};
+
+use crate::{CleanPort, Outcome, Pipeline, PipelineError, PluginStep, Settings, SourcePort, Stores};
+
+/// How long a cleaning work unit is leased; a unit is a few milliseconds of work, and a newer fence ends the lease anyway.
+const CLEAN_LEASE_US: i64 = 600_000_000;
+
+/// Raw parts whose cleaned parts are still to be made, oldest first, with their rows where they are still in memory.
+pub(crate) type Pending = VecDeque<(RawPart, Option<Batch>)>;
+
+/// What one poll brought.
+enum Fetched {
+    /// These rows were committed.
+    Part(RawPart, Batch),
+    /// Only the cursor moved.
+    Cursor,
+    /// Nothing now.
+    Idle,
+    /// Nothing ever again.
+    Finished,
+}
+
+impl Pipeline {
+    pub(crate) async fn poll(&mut self, rows_max: u32) -> Result<Outcome, PipelineError> {
+        let fetched = fetch(&self.settings, &self.stores, &mut self.plugins.source, &mut self.source_open, rows_max, self.rows_total).await?;
+        Ok(self.note_fetched(fetched))
+    }
+
+    /// Cleans all raw parts that wait.
+    pub(crate) async fn clean(&mut self) -> Result<Outcome, PipelineError> {
+        let mut rows = 0;
+        while let Some((raw, batch)) = self.pending.pop_front() {
+            let cleaned = clean_one(&self.settings, &self.stores, self.chain, &mut self.plugins.cleaners, &self.parts, &raw, batch).await;
+            rows += raw.row_count;
+            self.note_cleaned(raw, cleaned)?;
+        }
+        Ok(if rows == 0 { Outcome::Nothing } else { Outcome::Rows(rows) })
+    }
+
+    /// Polls and cleans at the same time: while the source reads the next rows on one thread, the last ones are cleaned on another.
+    pub(crate) async fn poll_and_clean(&mut self, rows_max: u32) -> Result<Outcome, PipelineError> {
+        let waiting = self.pending.pop_front();
+        let Pipeline { settings, stores, plugins, parts, chain, source_open, rows_total, .. } = self;
+        let fetch = fetch(settings, stores, &mut plugins.source, source_open, rows_max, *rows_total);
+        match waiting {
+            None => {
+                let fetched = fetch.await?;
+                Ok(self.note_fetched(fetched))
+            }
+            Some((raw, batch)) => {
+                let clean = clean_one(settings, stores, *chain, &mut plugins.cleaners, parts, &raw, batch);
+                let (fetched, cleaned) = tokio::join!(fetch, clean);
+                self.note_cleaned(raw, cleaned)?;
+                let fetched = fetched?;
+                Ok(self.note_fetched(fetched))
+            }
+        }
+    }
+
+    fn note_fetched(&mut self, fetched: Fetched) -> Outcome {
+        match fetched {
+            Fetched::Part(raw, batch) => {
+                let rows = raw.row_count;
+                self.rows_total += rows;
+                self.pending.push_back((raw, Some(batch)));
+                self.observer.committed(rows, self.rows_total);
+                Outcome::Rows(rows)
+            }
+            Fetched::Cursor => Outcome::Rows(0),
+            Fetched::Idle => Outcome::Idle,
+            Fetched::Finished => Outcome::Finished,
+        }
+    }
+
+    /// A part that could not be cleaned stays in front: cleaning fails closed.
+    fn note_cleaned(&mut self, raw: RawPart, cleaned: Result<CleanPart, PipelineError>) -> Result<(), PipelineError> {
+        match cleaned {
+            Ok(part) => {
+                self.rows_cleaned = raw.first_row + raw.row_count;
+                self.last_event_time = part.event_time.map(|(_, last)| last).or(self.last_event_time);
+                Ok(())
+            }
+            Err(error) => {
+                self.pending.push_front((raw, None));
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn fetch(
+    settings: &Settings,
+    stores: &Stores,
+    source: &mut PluginStep<dyn SourcePort>,
+    open: &mut bool,
+    rows_max: u32,
+    first_row: u64,
+) -> Result<Fetched, PipelineError> {
+    let cursor = stores.meta.cursor(&settings.id).await?;
+    let mut port = source.port.take().ok_or(PipelineError::Thread { step: "source" })?;
+    let (was_open, bytes_max, from) = (*open, settings.poll_bytes_max, cursor.clone());
+    let (port, pulled) = tokio::task::spawn_blocking(move || {
+        let opened = if was_open { Ok(()) } else { port.open(from.as_deref()) };
+        let pulled = opened.and_then(|()| port.next(rows_max, bytes_max));
+        let encoded = pulled.map(|pull| match pull {
+            Pull::Rows { rows, cursor } if rows.row_count() > 0 => (Pull::Rows { rows: rows.clone(), cursor }, Some(encode_raw(&rows))),
+            other => (other, None),
+        });
+        (port, encoded)
+    })
+    .await
+    .map_err(|_| PipelineError::Thread { step: "source" })?;
+    source.port = Some(port);
+    *open = pulled.is_ok();
+    let failed = |source_error: CallError| PipelineError::Plugin { plugin: source.name.clone(), step: "source", source: source_error };
+    match pulled.map_err(failed)? {
+        (Pull::Idle { .. }, _) => Ok(Fetched::Idle),
+        (Pull::Finished, _) => Ok(Fetched::Finished),
+        (Pull::Rows { cursor: next, .. }, None) => {
+            if cursor.as_ref() == Some(&next) {
+                return Ok(Fetched::Idle);
+            }
+            let moved = vec![Write::Cursor { expected: cursor, cursor: next }];
+            stores.meta.commit(stores.fence, &settings.id, stores.clock.now(), moved).await?;
+            Ok(Fetched::Cursor)
+        }
+        (Pull::Rows { rows, cursor: next }, Some(encoded)) => {
+            let row_count = rows.row_count() as u64;
+            let bytes = encoded.map_err(|source| PipelineError::Dataset { first_row, last_row: first_row + row_count - 1, source })?;
+            let byte_count = bytes.len() as u64;
+            let digest = stores.blobs.put(bytes).await?;
+            let raw = RawPart { digest, first_row, row_count, byte_count, polled_at: stores.clock.now() };
+            let writes = vec![Write::RawPart(raw.clone()), Write::Cursor { expected: cursor, cursor: next }];
+            stores.meta.commit(stores.fence, &settings.id, raw.polled_at, writes).await?;
+            Ok(Fetched::Part(raw, rows))
+        }
+    }
+}
+
+/// Makes and commits the cleaned part of one raw part, as a leased work unit.
+async fn clean_one(
+    settings: &Arc<Settings>,
+    stores: &Stores,
+    chain: Digest,
+    cleaners: &mut Vec<PluginStep<dyn CleanPort>>,
+    parts: &PartCache,
+    raw: &RawPart,
+    batch: Option<Batch>,
+) -> Result<CleanPart, PipelineError> {
+    let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
+    let key = Digest::of_fields([&chain.as_bytes()[..], raw.digest.as_bytes(), &raw.first_row.to_le_bytes()]);
+    let plan = serde_json::json!({ "chain": chain, "raw": raw.digest, "first_row": raw.first_row }).to_string().into_bytes();
+    stores.queue.enqueue(stores.fence, &settings.id, WorkUnit { key, plan }).await?;
+    let now = stores.clock.now();
+    let leased = stores.queue.lease(stores.fence, &settings.id, "ingest", now, now.plus_micros(CLEAN_LEASE_US)).await?;
+
+    let batch = match batch {
+        Some(batch) => batch,
+        None => decode_raw(&stores.blobs.get(&raw.digest).await?).map_err(in_rows)?,
+    };
+    let mut ports = std::mem::take(cleaners);
+    let (task_settings, task_raw) = (Arc::clone(settings), raw.clone());
+    let (ports, cleaned) = tokio::task::spawn_blocking(move || {
+        let cleaned = run_chain(&task_settings, chain, &mut ports, &task_raw, &batch);
+        (ports, cleaned)
+    })
+    .await
+    .map_err(|_| PipelineError::Thread { step: "cleaner" })?;
+    *cleaners = ports;
+    let cleaned = match cleaned {
+        Ok(cleaned) => cleaned,
+        Err(error) => {
+            // The unit goes back at once, so that the next attempt does not wait for the lease to run out.
+            if let Some(leased) = &leased {
+                stores.queue.release(leased).await?;
+            }
+            return Err(error);
+        }
+    };
+    let (part, bytes, rows) = cleaned;
+    stores.blobs.put(bytes).await?;
+    stores.meta.commit(stores.fence, &settings.id, stores.clock.now(), vec![Write::CleanPart(part.clone())]).await?;
+    if let Some(leased) = &leased {
+        stores.queue.complete(leased, part.digest).await?;
+    }
+    parts.hold(part.digest, rows);
+    Ok(part)
+}
+
+type CleanedPart = (CleanPart, bytes::Bytes, Batch);
+
+fn run_chain(
+    settings: &Settings,
+    chain: Digest,
+    cleaners: &mut [PluginStep<dyn CleanPort>],
+    raw: &RawPart,
+    batch: &Batch,
+) -> Result<CleanedPart, PipelineError> {
+    let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
+    let typed = typed(batch, &settings.contract, raw.polled_at).map_err(in_rows)?;
+    let mut rows = typed.rows.clone();
+    let mut steps = Vec::with_capacity(cleaners.len());
+    for cleaner in cleaners {
+        let failed = |plugin: &PluginName, source| PipelineError::Plugin { plugin: plugin.clone(), step: "cleaner", source };
+        let port = cleaner.port.as_mut().ok_or(PipelineError::Thread { step: "cleaner" })?;
+        let cleaned = port.clean(&rows).map_err(|source| failed(&cleaner.name, source))?;
+        rows = cleaned.rows;
+        steps.push(CleanerStep { cleaner: cleaner.name.to_string(), kept: cleaned.kept, dropped: cleaned.dropped });
+    }
+    let known = if settings.contract.time.is_some() { KnownTime::AfterDelay } else { KnownTime::WhenPolled };
+    clean_part(raw, &chain, known, &settings.contract, &typed, &steps, &rows).map_err(in_rows)
+}

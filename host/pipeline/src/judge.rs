@@ -1,0 +1,263 @@
+//! Measuring versions on the same rows by the same evaluators, and judging the challenger by the gate.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray};
+use tidegate_model::Predictions;
+use tidegate_policy::{Against, Dependence, JudgeInput, judge, majority, no_change, was_superior};
+use tidegate_store::Write;
+use tidegate_vocab::{
+    Alias, Batch, DecidedBy, Decision, DecisionKind, Evidence, MetricTerms, ModelVersion, Role, Run, RunState, Seed, VersionNo,
+    VersionState,
+};
+
+use crate::{Outcome, Pipeline, PipelineError};
+
+/// Who can be scored: a version, or a naive baseline.
+pub(crate) struct Answers {
+    /// The predicted class of each row.
+    pub predicted: Vec<u32>,
+    /// The probability of each class, row-major.
+    pub probabilities: Vec<f64>,
+}
+
+impl Answers {
+    /// A baseline's answers: all probability on its class.
+    fn certain(predicted: Vec<u32>, classes: usize) -> Answers {
+        let mut probabilities = vec![0.0; predicted.len() * classes];
+        for (row, class) in predicted.iter().enumerate() {
+            probabilities[row * classes + *class as usize] = 1.0;
+        }
+        Answers { predicted, probabilities }
+    }
+}
+
+impl From<Predictions> for Answers {
+    fn from(predictions: Predictions) -> Answers {
+        Answers { predicted: predictions.predicted, probabilities: predictions.probabilities }
+    }
+}
+
+impl Pipeline {
+    /// Judges the challenger of `run` on `rows`, and commits the decision with everything that follows from it.
+    pub(crate) async fn judge(&mut self, run: Run, version: ModelVersion, rows: Batch, look: u32) -> Result<Outcome, PipelineError> {
+        let champion = self.stores.meta.alias(&self.settings.id, Alias::Champion).await?;
+        let anchor = self.stores.meta.alias(&self.settings.id, Alias::Anchor).await?;
+        let labels = self.classes_of(&rows);
+        let (challenger, others) = self.measure(&run, version.number, champion, anchor, &rows, &labels).await?;
+        let seed = Seed(run.seed).derive(&format!("look-{look}"));
+        let clusters = clusters(&self.settings.gate.dependence, &rows);
+        let input = JudgeInput {
+            labels: &labels,
+            class_count: self.settings.contract.label.classes.len(),
+            clusters: &clusters,
+            challenger: &challenger,
+            others: &others,
+            seed,
+        };
+        let settings = Arc::clone(&self.settings);
+        let verdict = tokio::task::block_in_place(|| judge(&settings.gate, look, &input))
+            .map_err(|source| PipelineError::Judge { version: version.number, source })?;
+        let terms: BTreeMap<String, &Vec<MetricTerms>> = std::iter::once(("challenger".to_owned(), &challenger))
+            .chain(others.iter().map(|(against, terms)| (against.word().to_owned(), terms)))
+            .collect();
+        let terms = serde_json::to_vec(&terms).expect("terms are plain data");
+        let decision = Decision {
+            kind: verdict.kind,
+            version: version.number,
+            parent: champion,
+            by: DecidedBy::Gate,
+            at: self.now(),
+            run: Some(run.id),
+            look,
+            evidence: Some(Evidence {
+                snapshot: version.snapshot,
+                weights: version.weights,
+                gate: self.settings.gate_digest(),
+                evaluators: self.plugins.evaluators.iter().map(|step| step.digest).collect(),
+                terms: self.stores.blobs.put(terms.into()).await?,
+                seed: seed.0,
+            }),
+            reason: verdict.reason.clone(),
+            rules: verdict.rules.clone(),
+        };
+        self.decide(run, version, decision, was_superior(&verdict)).await
+    }
+
+    /// Commits a gate's decision: the run's end or its next wait, the version's states, the moves of the aliases.
+    pub(crate) async fn decide(
+        &mut self,
+        run: Run,
+        version: ModelVersion,
+        decision: Decision,
+        moves_anchor: bool,
+    ) -> Result<Outcome, PipelineError> {
+        let mut state = self.state.clone();
+        let next = Run {
+            state: if decision.kind == DecisionKind::Hold { RunState::Gating } else { RunState::Done },
+            looks: decision.look,
+            decision: Some(decision.kind),
+            ..run.clone()
+        };
+        let mut writes = vec![Write::Decision(decision.clone())];
+        let to = |to| Write::VersionState { version: version.number, expected: version.state, to };
+        match decision.kind {
+            DecisionKind::Promote | DecisionKind::RollBack => {
+                writes.extend(promotion(&version, decision.parent));
+                if moves_anchor {
+                    let anchor = self.stores.meta.alias(&self.settings.id, Alias::Anchor).await?;
+                    writes.push(Write::MoveAlias { alias: Alias::Anchor, expected: anchor, to: version.number });
+                }
+                state.serve_from(self.rows_total, version.number);
+            }
+            DecisionKind::Reject => writes.push(to(VersionState::Rejected)),
+            DecisionKind::Hold if version.state == VersionState::Challenger => writes.push(to(VersionState::Held)),
+            DecisionKind::Hold => {}
+        }
+        if next.state.is_final() {
+            state.triggers.run_finished(self.now(), Some(decision.kind));
+        }
+        writes.push(Write::Run { expected: run.state, run: next.clone() });
+        self.commit(state, writes).await?;
+        self.observer.decided(&decision, self.rows_total);
+        self.observer.run(&next, self.rows_total);
+        self.alert_decision(&decision).await;
+        Ok(Outcome::Moved)
+    }
+
+    /// The terms of the challenger and of everyone that a rule compares it with, on the same rows.
+    async fn measure(
+        &mut self,
+        run: &Run,
+        challenger: VersionNo,
+        champion: Option<VersionNo>,
+        anchor: Option<VersionNo>,
+        rows: &Batch,
+        labels: &[u32],
+    ) -> Result<(Vec<MetricTerms>, BTreeMap<Against, Vec<MetricTerms>>), PipelineError> {
+        let classes = self.settings.contract.label.classes.len();
+        let mut others = BTreeMap::new();
+        for (against, version) in [(Against::Champion, champion), (Against::Anchor, anchor)] {
+            if let Some(version) = version {
+                let answers = self.answers(version, rows).await?;
+                others.insert(against, self.evaluate(rows, &answers).await?);
+            }
+        }
+        let trained_on = self.training_classes(run).await?;
+        let baselines = [
+            (Against::NoChange, no_change(labels, trained_on.last().copied())),
+            (Against::Majority, vec![majority(&trained_on).unwrap_or(0); labels.len()]),
+        ];
+        for (against, predicted) in baselines {
+            others.insert(against, self.evaluate(rows, &Answers::certain(predicted, classes)).await?);
+        }
+        if self.settings.gate.rules.iter().any(|rule| rule.against == Against::Linear) {
+            let answers = self.linear_answers(run, rows).await?;
+            others.insert(Against::Linear, self.evaluate(rows, &answers).await?);
+        }
+        let answers = self.answers(challenger, rows).await?;
+        Ok((self.evaluate(rows, &answers).await?, others))
+    }
+
+    /// What `version` answers for `rows`.
+    pub(crate) async fn answers(&mut self, version: VersionNo, rows: &Batch) -> Result<Answers, PipelineError> {
+        let model = self.models.get(&self.stores, &self.settings.id, version).await?;
+        let (first_row, last_row) = crate::monitor::row_range(rows);
+        let predicted = tokio::task::block_in_place(|| model.predict(rows));
+        Ok(predicted.map_err(|source| PipelineError::Predict { version, first_row, last_row, source })?.into())
+    }
+
+    /// The terms of one set of answers, by every evaluator.
+    async fn evaluate(&mut self, rows: &Batch, answers: &Answers) -> Result<Vec<MetricTerms>, PipelineError> {
+        let scored = scored_batch(rows, &self.settings.contract.label.classes, answers);
+        let mut all: Vec<MetricTerms> = Vec::new();
+        for step in &mut self.plugins.evaluators {
+            let port = step.port.as_mut().ok_or(PipelineError::Thread { step: "evaluator" })?;
+            let terms = tokio::task::block_in_place(|| port.evaluate(&scored))
+                .map_err(|source| PipelineError::Plugin { plugin: step.name.clone(), step: "evaluator", source })?;
+            for term in terms {
+                if all.iter().any(|other| other.metric.name == term.metric.name) {
+                    return Err(PipelineError::MetricTwice { metric: term.metric.name, plugin: step.name.clone() });
+                }
+                all.push(term);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The class number of each row's label; rows come with a label here.
+    pub(crate) fn classes_of(&self, rows: &Batch) -> Vec<u32> {
+        label_classes(rows, &self.settings.contract.label.classes).into_iter().map(|class| class.unwrap_or(0)).collect()
+    }
+}
+
+/// The writes that make `version` champion in place of `parent`.
+pub(crate) fn promotion(version: &ModelVersion, parent: Option<VersionNo>) -> Vec<Write> {
+    let number = version.number;
+    let mut writes = Vec::new();
+    let mut at = version.state;
+    let mut go = |to: VersionState, at: &mut VersionState| {
+        writes.push(Write::VersionState { version: number, expected: *at, to });
+        *at = to;
+    };
+    if matches!(at, VersionState::Challenger | VersionState::Held | VersionState::Rejected) {
+        go(VersionState::Blessed, &mut at);
+    }
+    go(VersionState::Serving, &mut at);
+    if let Some(parent) = parent {
+        writes.push(Write::VersionState { version: parent, expected: VersionState::Serving, to: VersionState::Retired });
+    }
+    writes.push(Write::MoveAlias { alias: Alias::Champion, expected: parent, to: number });
+    writes
+}
+
+/// The class number of each row's label, `None` where it has none.
+pub(crate) fn label_classes(rows: &Batch, classes: &[String]) -> Vec<Option<u32>> {
+    let Some(index) = rows.with_role(&Role::Label) else { return vec![None; rows.row_count()] };
+    let labels = rows.rows.column(index).as_string::<i32>();
+    let class = |label: &str| classes.iter().position(|class| class == label).map(|position| position as u32);
+    labels.iter().map(|label| label.and_then(class)).collect()
+}
+
+/// The rows that have a label.
+pub(crate) fn labelled(rows: &Batch) -> Batch {
+    let Some(index) = rows.with_role(&Role::Label) else { return rows.slice(0, 0) };
+    let label = rows.rows.column(index);
+    if label.null_count() == 0 {
+        return rows.clone();
+    }
+    let present: BooleanArray = (0..label.len()).map(|row| Some(label.is_valid(row))).collect();
+    let kept = arrow::compute::filter_record_batch(&rows.rows, &present).expect("the mask has one entry a row");
+    Batch { rows: kept, roles: rows.roles.clone() }
+}
+
+/// What an evaluator sees: the rows' id, time, label and slices, and the answers.
+fn scored_batch(rows: &Batch, classes: &[String], answers: &Answers) -> Batch {
+    let sees = |role: &Role| matches!(role, Role::Id | Role::Time | Role::Label | Role::Slice);
+    let seen = rows.columns().filter(|(_, role, _)| sees(role));
+    let mut columns: Vec<(String, Role, ArrayRef)> =
+        seen.map(|(name, role, array)| (name.to_owned(), role.clone(), Arc::clone(array))).collect();
+    let predicted: StringArray = answers.predicted.iter().map(|class| Some(classes[*class as usize].as_str())).collect();
+    columns.push(("tidegate_prediction".to_owned(), Role::Prediction, Arc::new(predicted)));
+    for (index, class) in classes.iter().enumerate() {
+        let values = answers.probabilities.iter().skip(index).step_by(classes.len()).copied();
+        let name = format!("tidegate_probability:{class}");
+        columns.push((name, Role::Probability(class.clone()), Arc::new(Float64Array::from_iter_values(values))));
+    }
+    Batch::new(columns).expect("the columns have one length and names of their own")
+}
+
+/// Numbers the clusters of the rows, by first appearance; empty unless clusters are declared.
+fn clusters(dependence: &Dependence, rows: &Batch) -> Vec<u32> {
+    let Dependence::Cluster(column) = dependence else { return Vec::new() };
+    let Some(array) = rows.column(column) else { return Vec::new() };
+    let Ok(text) = arrow::compute::cast(array, &arrow::datatypes::DataType::Utf8) else { return Vec::new() };
+    let mut numbers = BTreeMap::new();
+    let text = text.as_string::<i32>();
+    let number = |value: Option<&str>| {
+        let next = numbers.len() as u32;
+        *numbers.entry(value.map(str::to_owned)).or_insert(next)
+    };
+    text.iter().map(number).collect()
+}

@@ -1,0 +1,327 @@
+//! The run state machine: trigger → snapshot → challenger → measurements → decision, one commit a transition.
+//!
+//! Whatever comes before the decision can be thrown away and done again: a process that dies in any state goes on from the last
+//! commit, trains the same snapshot with the same seed, and comes to the same weights.
+
+use std::sync::Arc;
+
+use tidegate_dataset::{SnapshotRequest, plan_snapshot, read_rows, read_snapshot};
+use tidegate_model::{Checkpoint, Family, Flow, Model, ModelSpec, Trained, train};
+use tidegate_policy::{GateRows, next_look};
+use tidegate_store::Write;
+use tidegate_vocab::{
+    Alias, Batch, Clock, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Seed, Snapshot, VersionNo,
+    VersionState,
+};
+
+use crate::judge::{Answers, label_classes, labelled};
+use crate::{Outcome, Pipeline, PipelineError};
+
+/// Time between two checkpoints of a training.
+const CHECKPOINT_US: i64 = 30_000_000;
+
+impl Pipeline {
+    /// Starts a run by hand, unless one is open.
+    pub(crate) async fn start_by_hand(&mut self, by: &str) -> Result<Outcome, PipelineError> {
+        if self.stores.meta.open_run(&self.settings.id).await?.is_some() {
+            return Ok(Outcome::Nothing);
+        }
+        let state = self.state.clone();
+        self.start_run(state, format!("{by} asked for it")).await?;
+        Ok(Outcome::Moved)
+    }
+
+    /// Commits a new run together with what the triggers remember of it.
+    pub(crate) async fn start_run(&mut self, mut state: crate::LoopState, trigger: String) -> Result<(), PipelineError> {
+        let runs = self.stores.meta.runs(&self.settings.id).await?;
+        let id = RunId(runs.last().map_or(1, |run| run.id.0 + 1));
+        state.triggers.run_started(self.now());
+        let run = Run {
+            id,
+            state: RunState::Queued,
+            trigger,
+            seed: self.settings.seed.derive(&id.to_string()).0,
+            started_at: self.now(),
+            started_row: self.rows_total,
+            snapshot: None,
+            version: None,
+            looks: 0,
+            decision: None,
+            note: None,
+        };
+        self.commit(state, vec![Write::NewRun(run.clone())]).await?;
+        self.observer.run(&run, self.rows_total);
+        Ok(())
+    }
+
+    /// Takes the open run one transition further.
+    pub(crate) async fn advance(&mut self) -> Result<Outcome, PipelineError> {
+        let Some(run) = self.stores.meta.open_run(&self.settings.id).await? else { return Ok(Outcome::Nothing) };
+        let done = match run.state {
+            RunState::Queued => self.take_snapshot(&run).await,
+            RunState::Snapshotted => self.step(&run, Run { state: RunState::Training, ..run.clone() }, Vec::new()).await,
+            RunState::Training => self.train(&run).await,
+            RunState::Evaluating => self.step(&run, Run { state: RunState::Gating, ..run.clone() }, Vec::new()).await,
+            RunState::Gating => self.look(&run).await,
+            RunState::Done | RunState::Failed | RunState::Cancelled | RunState::Superseded => Ok(Outcome::Nothing),
+        };
+        match done {
+            Err(error) if ends_the_run(&error) => self.fail(&run, error).await,
+            done => done,
+        }
+    }
+
+    async fn step(&mut self, run: &Run, next: Run, mut writes: Vec<Write>) -> Result<Outcome, PipelineError> {
+        writes.push(Write::Run { expected: run.state, run: next.clone() });
+        self.commit(self.state.clone(), writes).await?;
+        self.observer.run(&next, self.rows_total);
+        Ok(Outcome::Moved)
+    }
+
+    async fn take_snapshot(&mut self, run: &Run) -> Result<Outcome, PipelineError> {
+        let parts = self.stores.meta.clean_parts(&self.settings.id, &self.chain, 0).await?;
+        let settings = Arc::clone(&self.settings);
+        let held_out = settings.gate.rows == GateRows::HeldOut && !settings.ungated;
+        let request = SnapshotRequest {
+            chain: self.chain,
+            cleaners: self.plugins.cleaners.iter().map(|step| step.digest).collect(),
+            contract: &settings.contract,
+            window_rows: Some(settings.window_rows),
+            event_cutoff: self.now(),
+            knowledge_cutoff: self.now(),
+            validation_share: settings.model.validation_share,
+            gate_rows: if held_out { settings.held_out_rows } else { 0 },
+        };
+        let planned = plan_snapshot(&*self.stores.blobs, &self.parts, &parts, &request).await;
+        let snapshot = planned.map_err(|source| PipelineError::Dataset { first_row: 0, last_row: self.rows_total, source })?;
+        let next = Run { state: RunState::Snapshotted, snapshot: Some(snapshot.id()), ..run.clone() };
+        self.step(run, next, vec![Write::Snapshot(snapshot)]).await
+    }
+
+    async fn snapshot_of(&self, run: &Run) -> Result<Snapshot, PipelineError> {
+        let missing = || PipelineError::Missing { what: format!("the snapshot of {}", run.id) };
+        let id = run.snapshot.ok_or_else(missing)?;
+        self.stores.meta.snapshot(&id).await?.ok_or_else(missing)
+    }
+
+    async fn split_of(&self, snapshot: &Snapshot, name: &str) -> Result<Batch, PipelineError> {
+        let rows = read_snapshot(&*self.stores.blobs, &self.parts, snapshot).await;
+        let rows = rows.map_err(|source| PipelineError::Dataset { first_row: 0, last_row: self.rows_total, source })?;
+        Ok(match snapshot.split(name) {
+            Some(split) => rows.slice(split.start as usize, (split.end - split.start) as usize),
+            None => rows.slice(0, 0),
+        })
+    }
+
+    /// The classes of the rows that a run trained on, for the majority baseline.
+    pub(crate) async fn training_classes(&self, run: &Run) -> Result<Vec<u32>, PipelineError> {
+        let snapshot = self.snapshot_of(run).await?;
+        let rows = self.split_of(&snapshot, "train").await?;
+        Ok(label_classes(&rows, &self.settings.contract.label.classes).into_iter().flatten().collect())
+    }
+
+    async fn train(&mut self, run: &Run) -> Result<Outcome, PipelineError> {
+        let snapshot = self.snapshot_of(run).await?;
+        let training = self.split_of(&snapshot, "train").await?;
+        let validation = self.split_of(&snapshot, "validation").await?;
+        let trained = self.train_on(run, &training, &validation).await?;
+        let weights = self.stores.blobs.put(trained.artefact.weights.into()).await?;
+        let manifest = self.stores.blobs.put(trained.artefact.manifest.into()).await?;
+        let versions = self.stores.meta.versions(&self.settings.id).await?;
+        let number = VersionNo(versions.last().map_or(1, |version| version.number.0 + 1));
+        let model = self.settings.model_digest();
+        let version = ModelVersion {
+            number,
+            state: VersionState::Challenger,
+            run: run.id,
+            parent: self.stores.meta.alias(&self.settings.id, Alias::Champion).await?,
+            snapshot: snapshot.id(),
+            weights,
+            manifest,
+            fingerprint: Digest::of_fields([&snapshot.id().as_bytes()[..], model.as_bytes(), &run.seed.to_le_bytes()]),
+            trained_until_row: trained_until(&snapshot, &training, &validation),
+            created_at: self.now(),
+        };
+        let next = Run { state: RunState::Evaluating, version: Some(number), ..run.clone() };
+        self.step(run, next, vec![Write::NewVersion(version)]).await
+    }
+
+    /// Trains, from the last checkpoint of this run if there is one. Long trainings leave a checkpoint every now and then.
+    async fn train_on(&mut self, run: &Run, training: &Batch, validation: &Batch) -> Result<Trained, PipelineError> {
+        let key = format!("checkpoint-{}", run.id);
+        let stored = self.stores.meta.state(&self.settings.id, &key).await?;
+        let mut revision = stored.as_ref().map(|(revision, _)| *revision);
+        let checkpoint = match stored {
+            Some((_, digest)) => self.checkpoint(&digest).await?,
+            None => None,
+        };
+        let (settings, stores) = (Arc::clone(&self.settings), self.stores.clone());
+        let mut last = stores.clock.now();
+        let mut unsaved: Option<PipelineError> = None;
+        let observer = &mut self.observer;
+        let runtime = tokio::runtime::Handle::current();
+        let trained = tokio::task::block_in_place(|| {
+            let mut on_progress = |progress: &tidegate_model::Progress<'_>| {
+                observer.training(run, progress);
+                if let Some(checkpoint) = progress.checkpoint {
+                    let saved = runtime.block_on(save_checkpoint(&stores, &settings, &key, &mut revision, checkpoint));
+                    if let Err(error) = saved {
+                        unsaved = Some(error);
+                        return Flow::Cancel;
+                    }
+                    return Flow::Continue;
+                }
+                let now = stores.clock.now();
+                if now >= last.plus_micros(CHECKPOINT_US) {
+                    last = now;
+                    return Flow::Checkpoint;
+                }
+                Flow::Continue
+            };
+            let seed = Seed(run.seed);
+            train(&settings.model, &settings.contract, training, validation, seed, checkpoint.as_ref(), &mut on_progress)
+        });
+        match unsaved {
+            Some(error) => Err(error),
+            None => trained.map_err(|source| PipelineError::Train { source }),
+        }
+    }
+
+    /// What a linear model trained on the run's own rows answers: the honest floor that a rule can name.
+    pub(crate) async fn linear_answers(&self, run: &Run, rows: &Batch) -> Result<Answers, PipelineError> {
+        let snapshot = self.snapshot_of(run).await?;
+        let (training, validation) = (self.split_of(&snapshot, "train").await?, self.split_of(&snapshot, "validation").await?);
+        let spec = ModelSpec::new(Family::Linear);
+        let contract = &self.settings.contract;
+        let number = run.version.unwrap_or(VersionNo(0));
+        let (first_row, last_row) = crate::monitor::row_range(rows);
+        tokio::task::block_in_place(|| {
+            let trained = train(&spec, contract, &training, &validation, Seed(run.seed), None, &mut |_| Flow::Continue);
+            let artefact = trained.map_err(|source| PipelineError::Train { source })?.artefact;
+            let model = Model::load(&artefact.weights, &artefact.manifest);
+            let model = model.map_err(|source| PipelineError::Load { version: number, source })?;
+            let predicted = model.predict(rows);
+            Ok(predicted.map_err(|source| PipelineError::Predict { version: number, first_row, last_row, source })?.into())
+        })
+    }
+
+    async fn checkpoint(&self, digest: &[u8]) -> Result<Option<Checkpoint>, PipelineError> {
+        let Ok(bytes) = <[u8; 32]>::try_from(digest) else { return Ok(None) };
+        let bytes = self.stores.blobs.get(&Digest::from_bytes(bytes)).await?;
+        Ok(Some(Checkpoint::from_bytes(bytes)))
+    }
+
+    /// Judges the challenger, if enough rows are there for the next look.
+    async fn look(&mut self, run: &Run) -> Result<Outcome, PipelineError> {
+        let missing = || PipelineError::Missing { what: format!("the version of {}", run.id) };
+        let number = run.version.ok_or_else(missing)?;
+        let version = self.stores.meta.version(&self.settings.id, number).await?.ok_or_else(missing)?;
+        if self.settings.ungated {
+            let decision = self.ungated(run, &version).await?;
+            return self.decide(run.clone(), version, decision, true).await;
+        }
+        let rows = match self.settings.gate.rows {
+            GateRows::HeldOut => {
+                let snapshot = self.snapshot_of(run).await?;
+                let rows = self.split_of(&snapshot, "gate").await?;
+                self.unseen_by_champion(rows).await?
+            }
+            GateRows::Arriving => {
+                let needed = next_look(&self.settings.gate, run.looks).unwrap_or(u64::MAX);
+                let rows = self.arrived_since(version.trained_until_row).await?;
+                let arrived = rows.row_count() as u64;
+                if arrived < needed {
+                    return Ok(Outcome::Waiting { rows: needed - arrived });
+                }
+                rows
+            }
+        };
+        if self.settings.gate.rows == GateRows::HeldOut && run.looks > 0 {
+            // Held-out rows do not grow: another look at them would say the same.
+            return Ok(Outcome::Waiting { rows: 0 });
+        }
+        self.judge(run.clone(), version, rows, run.looks + 1).await
+    }
+
+    /// Rows with known labels from row `from` on.
+    pub(crate) async fn arrived_since(&self, from: u64) -> Result<Batch, PipelineError> {
+        let parts = self.stores.meta.clean_parts(&self.settings.id, &self.chain, from).await?;
+        let contract = &self.settings.contract;
+        let read = read_rows(&*self.stores.blobs, &self.parts, contract, &parts, from, self.rows_cleaned, Some(self.now())).await;
+        let rows = read.map_err(|source| PipelineError::Dataset { first_row: from, last_row: self.rows_cleaned, source })?;
+        Ok(labelled(&rows))
+    }
+
+    /// Of held-out rows, those that the champion was not trained on either.
+    async fn unseen_by_champion(&self, rows: Batch) -> Result<Batch, PipelineError> {
+        let Some(champion) = self.stores.meta.alias(&self.settings.id, Alias::Champion).await? else { return Ok(rows) };
+        let Some(champion) = self.stores.meta.version(&self.settings.id, champion).await? else { return Ok(rows) };
+        let numbers = crate::monitor::row_numbers(&rows);
+        let start = numbers.partition_point(|row| *row < champion.trained_until_row);
+        Ok(rows.slice(start, rows.row_count() - start))
+    }
+
+    async fn ungated(&self, run: &Run, version: &ModelVersion) -> Result<Decision, PipelineError> {
+        Ok(Decision {
+            kind: DecisionKind::Promote,
+            version: version.number,
+            parent: self.stores.meta.alias(&self.settings.id, Alias::Champion).await?,
+            by: DecidedBy::Operator("--no-gate".to_owned()),
+            at: self.now(),
+            run: Some(run.id),
+            look: 0,
+            evidence: None,
+            rules: Vec::new(),
+            reason: "promoted without a gate".to_owned(),
+        })
+    }
+
+    /// Ends the run with an error that trying again cannot mend, and says so to the alerters.
+    async fn fail(&mut self, run: &Run, error: PipelineError) -> Result<Outcome, PipelineError> {
+        let mut state = self.state.clone();
+        state.triggers.run_finished(self.now(), None);
+        let cause = chain_text(&error);
+        let next = Run { state: RunState::Failed, note: Some(cause.clone()), ..run.clone() };
+        self.commit(state, vec![Write::Run { expected: run.state, run: next.clone() }]).await?;
+        self.observer.run(&next, self.rows_total);
+        self.alert_failure(&next, &cause);
+        Err(error)
+    }
+}
+
+/// Whether an error lies in the data or the settings of a run, so that the same run would fail again.
+fn ends_the_run(error: &PipelineError) -> bool {
+    matches!(error, PipelineError::Train { .. } | PipelineError::Judge { .. } | PipelineError::MetricTwice { .. })
+        || matches!(error, PipelineError::Dataset { source, .. } if !source.is_passing())
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain_text(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn trained_until(snapshot: &Snapshot, training: &Batch, validation: &Batch) -> u64 {
+    let last = |rows: &Batch| crate::monitor::row_numbers(rows).last().map(|row| row + 1);
+    let everything = snapshot.parts.last().map_or(0, |part| part.last_row + 1);
+    last(validation).or_else(|| last(training)).unwrap_or(everything)
+}
+
+async fn save_checkpoint(
+    stores: &crate::Stores,
+    settings: &crate::Settings,
+    key: &str,
+    revision: &mut Option<u64>,
+    checkpoint: &Checkpoint,
+) -> Result<(), PipelineError> {
+    let digest = stores.blobs.put(checkpoint.as_bytes().to_vec().into()).await?;
+    let write = Write::State { key: key.to_owned(), expected: *revision, value: digest.as_bytes().to_vec() };
+    stores.meta.commit(stores.fence, &settings.id, stores.clock.now(), vec![write]).await?;
+    *revision = Some(revision.map_or(1, |revision| revision + 1));
+    Ok(())
+}

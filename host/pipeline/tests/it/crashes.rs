@@ -1,0 +1,133 @@
+//! A process that dies at any commit goes on to the outcome of one that did not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use tidegate_pipeline::{Pipeline, RunEnd, Silent, ingest_all, run_once};
+use tidegate_policy::GateRows;
+use tidegate_store::{AliasMove, Fence, JournalEntry, JournalHead, MetaStore, StoreError, Write};
+use tidegate_testkit::{MemoryStore, seeded_rng};
+use tidegate_vocab::{
+    Alias, CleanPart, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, SimulatedClock, Snapshot, Timestamp,
+    VersionNo,
+};
+
+use rand::RngExt as _;
+
+use crate::scripted::{History, plugins, settings};
+
+/// A store whose process dies before or after one of its commits.
+struct Mortal {
+    store: Arc<MemoryStore>,
+    commits_left: AtomicI64,
+    dies_after: bool,
+}
+
+impl Mortal {
+    fn died(&self) -> StoreError {
+        StoreError::BlobMissing { digest: Digest::of("the process died here") }
+    }
+}
+
+macro_rules! forward {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
+        #[async_trait]
+        impl MetaStore for Mortal {
+            async fn commit(&self, fence: Fence, pipeline: &PipelineId, at: Timestamp, writes: Vec<Write>) -> Result<(), StoreError> {
+                let left = self.commits_left.fetch_sub(1, Ordering::SeqCst);
+                if left < 0 || (left == 0 && !self.dies_after) {
+                    return Err(self.died());
+                }
+                self.store.commit(fence, pipeline, at, writes).await?;
+                if left == 0 { Err(self.died()) } else { Ok(()) }
+            }
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$out, StoreError> { self.store.$name($($arg),*).await })*
+        }
+    };
+}
+
+forward! {
+    take_fence(owner: &str) -> Fence;
+    pipelines() -> Vec<PipelineId>;
+    cursor(pipeline: &PipelineId) -> Option<Vec<u8>>;
+    raw_parts(pipeline: &PipelineId, from_row: u64) -> Vec<RawPart>;
+    clean_parts(pipeline: &PipelineId, chain: &Digest, from_row: u64) -> Vec<CleanPart>;
+    quarantined(pipeline: &PipelineId, chain: &Digest) -> Vec<(Digest, Quarantined)>;
+    run(pipeline: &PipelineId, id: RunId) -> Option<Run>;
+    runs(pipeline: &PipelineId) -> Vec<Run>;
+    open_run(pipeline: &PipelineId) -> Option<Run>;
+    version(pipeline: &PipelineId, number: VersionNo) -> Option<ModelVersion>;
+    versions(pipeline: &PipelineId) -> Vec<ModelVersion>;
+    alias(pipeline: &PipelineId, alias: Alias) -> Option<VersionNo>;
+    alias_history(pipeline: &PipelineId, alias: Alias) -> Vec<AliasMove>;
+    decisions(pipeline: &PipelineId, about: Option<VersionNo>) -> Vec<(u64, Decision)>;
+    snapshot(id: &Digest) -> Option<Snapshot>;
+    state(pipeline: &PipelineId, key: &str) -> Option<(u64, Vec<u8>)>;
+    journal(pipeline: Option<&PipelineId>, from: u64) -> Vec<JournalEntry>;
+    verify_journal() -> JournalHead;
+}
+
+/// What must be the same however often the process died.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    parts: Vec<Digest>,
+    weights: Vec<Digest>,
+    champion: Option<VersionNo>,
+    decisions: Vec<(tidegate_vocab::DecisionKind, VersionNo, Option<VersionNo>, String)>,
+    rows: u64,
+}
+
+async fn outcome(store: &MemoryStore, pipeline: &Pipeline) -> Outcome {
+    let id = "test".parse().unwrap();
+    store.verify_journal().await.unwrap();
+    Outcome {
+        parts: store.clean_parts(&id, &pipeline.chain(), 0).await.unwrap().iter().map(|part| part.digest).collect(),
+        weights: store.versions(&id).await.unwrap().iter().map(|version| version.weights).collect(),
+        champion: store.alias(&id, Alias::Champion).await.unwrap(),
+        decisions: store
+            .decisions(&id, None)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|(_, decision)| (decision.kind, decision.version, decision.parent, decision.reason))
+            .collect(),
+        rows: pipeline.rows_total(),
+    }
+}
+
+/// Ingests and runs, dying at each of `deaths` (commits of one life, and whether the last of them still takes place).
+async fn live(history: &Arc<History>, deaths: &[(i64, bool)]) -> Outcome {
+    let store = Arc::new(MemoryStore::new());
+    let clock = Arc::new(SimulatedClock::new(Timestamp(i64::MAX / 4)));
+    let immortal = (i64::MAX, false);
+    for (commits_left, dies_after) in deaths.iter().copied().chain([immortal]) {
+        let fence = store.take_fence("test").await.unwrap();
+        let meta = Arc::new(Mortal { store: Arc::clone(&store), commits_left: AtomicI64::new(commits_left), dies_after });
+        let (blobs, queue) = (Arc::clone(&store) as _, Arc::clone(&store) as _);
+        let stores = tidegate_pipeline::Stores { meta, blobs, queue, fence, clock: Arc::clone(&clock) as _ };
+        let settings = settings(7, GateRows::HeldOut);
+        let Ok(mut pipeline) = Pipeline::open(settings, plugins(history), stores, Box::new(Silent)).await else { continue };
+        if ingest_all(&mut pipeline).await.is_err() {
+            continue;
+        }
+        match run_once(&mut pipeline, None).await {
+            Ok(RunEnd::Decided { .. } | RunEnd::NothingDue | RunEnd::Waiting { .. }) => return outcome(&store, &pipeline).await,
+            Err(_) => continue,
+        }
+    }
+    panic!("the last life is immortal")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn dying_at_any_commit_changes_nothing() {
+    let history = Arc::new(History::new(7, 1_000));
+    let unbroken = live(&history, &[]).await;
+    assert_eq!(unbroken.decisions.len(), 1, "the run should come to one decision");
+    assert_eq!(unbroken.rows, 1_000);
+    let mut rng = seeded_rng(7);
+    for case in 0..60 {
+        let deaths: Vec<(i64, bool)> = (0..3).map(|_| (rng.random_range(0..30), rng.random_bool(0.5))).collect();
+        assert_eq!(live(&history, &deaths).await, unbroken, "case {case}: deaths {deaths:?}");
+    }
+}

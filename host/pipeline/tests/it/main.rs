@@ -1,0 +1,7 @@
+//! The loop under simulation: scripted plugins, a model of the store, a simulated clock, and crashes at every commit.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
+
+mod crashes;
+mod loop_;
+mod scripted;
