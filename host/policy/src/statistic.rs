@@ -168,24 +168,29 @@ pub(crate) fn dot(weights: &[f64], values: &[f64]) -> f64 {
 fn quantile(sorted: &[(u32, f64)], q: f64, weights: &[f64]) -> Option<f64> {
     let weight = |row: u32| weights.get(row as usize).copied().unwrap_or(0.0);
     let total: f64 = sorted.iter().map(|(row, _)| weight(*row)).sum();
-    if total <= 0.0 {
+    if total <= 0.0 || q.is_nan() {
         return None;
     }
     let position = (total - 1.0).max(0.0) * q.clamp(0.0, 1.0);
-    let (below, share) = (position.floor(), position.fract());
-    let mut low = None;
+    let (low, high) = (at_position(sorted, position.floor(), total, weight)?, at_position(sorted, position.ceil(), total, weight)?);
+    // Equal ends are returned as they are, so that two infinities do not become NaN.
+    Some(if low == high { low } else { low + position.fract() * (high - low) })
+}
+
+/// The value of the repeated row number `position`, counted from the nearer end.
+fn at_position(sorted: &[(u32, f64)], position: f64, total: f64, weight: impl Fn(u32) -> f64) -> Option<f64> {
     let mut seen = 0.0;
-    for (row, value) in sorted.iter().filter(|(row, _)| weight(*row) > 0.0) {
-        seen += weight(*row);
-        if low.is_none() && seen > below {
-            low = Some(*value);
-        }
-        if let Some(low) = low.filter(|_| seen > below + 1.0 || share == 0.0) {
-            // Equal ends are returned as they are, so that two infinities do not become NaN.
-            return Some(if share == 0.0 || low == *value { low } else { low + share * (value - low) });
-        }
+    let mut covers = |row: u32, until: f64, strictly: bool| {
+        seen += weight(row);
+        if strictly { seen > until } else { seen >= until }
+    };
+    if position < 0.5 * total {
+        sorted.iter().find(|(row, _)| covers(*row, position, true)).map(|(_, value)| *value)
+    } else {
+        // From above, the row is the first with which no more than `position` copies remain below. One without weight is not it.
+        let remaining = total - position;
+        sorted.iter().rev().find(|(row, _)| weight(*row) > 0.0 && covers(*row, remaining, false)).map(|(_, value)| *value)
     }
-    low.or(sorted.last().map(|(_, value)| *value))
 }
 
 /// The share of (label 1, label 0) pairs that the values put in order, equal values counting half.
