@@ -1,6 +1,6 @@
 //! The tables, and how a database of an older version becomes one of this version.
 
-use sqlx::{Connection as _, Row as _};
+use sqlx::Row as _;
 
 use super::SqliteStore;
 use crate::StoreError;
@@ -60,7 +60,7 @@ CREATE TABLE alias_moves (
     pipeline TEXT NOT NULL, alias TEXT NOT NULL, decision INTEGER NOT NULL,
     at INTEGER NOT NULL, from_version INTEGER, to_version INTEGER NOT NULL,
     PRIMARY KEY (pipeline, alias, decision),
-    FOREIGN KEY (pipeline, decision) REFERENCES decisions (pipeline, number),
+    FOREIGN KEY (pipeline, decision) REFERENCES decisions (pipeline, number) DEFERRABLE INITIALLY DEFERRED,
     FOREIGN KEY (pipeline, to_version) REFERENCES versions (pipeline, number)
 ) STRICT, WITHOUT ROWID;
 
@@ -87,9 +87,8 @@ CREATE INDEX work_pending ON work (pipeline, place) WHERE result IS NULL;
 pub(super) async fn migrate(store: &SqliteStore) -> Result<(), StoreError> {
     let newest = STEPS.len() as i64;
     let failed = store.failed("bringing the format up to date");
-    let mut connection = store.pool.acquire().await.map_err(&failed)?;
     // The write lock is taken first: of two processes that open a new folder at once, the second finds the tables made.
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut transaction = store.transaction("BEGIN IMMEDIATE").await?;
     let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *transaction).await.map_err(&failed)?;
     let found: i64 = row.try_get(0).map_err(&failed)?;
     if found > newest {

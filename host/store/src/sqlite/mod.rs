@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row as _, Sqlite, Transaction};
+use sqlx::{Connection as _, Row as _, SqlSafeStr as _, Sqlite, Transaction};
 use tidegate_vocab::{
     Alias, CleanPart, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, Snapshot, Timestamp, VersionNo,
 };
@@ -87,8 +87,25 @@ impl SqliteStore {
     /// Starts a transaction that holds SQLite's write lock from its first statement on.
     async fn writing(&self) -> Result<(MutexGuard<'_, ()>, Transaction<'static, Sqlite>), StoreError> {
         let turn = self.writing.lock().await;
-        let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(self.failed("starting a transaction"))?;
+        let transaction = self.transaction("BEGIN IMMEDIATE").await?;
         Ok((turn, transaction))
+    }
+
+    /// Starts a transaction on a connection that has none.
+    async fn transaction(&self, begin: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        let failed = self.failed("starting a transaction");
+        let mut connection = self.pool.acquire().await.map_err(&failed)?;
+        if connection.is_in_transaction() {
+            // A transaction that was dropped is being rolled back; a trip to the connection lets that finish.
+            _ = sqlx::raw_sql("SELECT 1").execute(&mut *connection).await;
+        }
+        if connection.is_in_transaction() {
+            // On some errors, a full disk among them, SQLite ends the transaction by itself; sqlx's rollback then fails, and it
+            // counts a transaction that is not there for as long as the connection lives.
+            connection.close().await.map_err(&failed)?;
+            connection = self.pool.acquire().await.map_err(&failed)?;
+        }
+        Transaction::begin(connection, Some(begin.into_sql_str())).await.map_err(&failed)
     }
 
     fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError + '_ {
@@ -206,5 +223,31 @@ impl MetaStore for SqliteStore {
 
     async fn verify_journal(&self) -> Result<JournalHead, StoreError> {
         read::verify_journal(self).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_database_is_its_own_error_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("db")).await.unwrap();
+        let fence = store.take_fence("test").await.unwrap();
+        let pipeline: PipelineId = "weather".parse().unwrap();
+        let note = || Write::Journal { kind: "note".into(), body: 1.into() };
+        store.commit(fence, &pipeline, Timestamp(0), vec![note()]).await.unwrap();
+        // SQLite's own bound on pages stands in for the disk: it gives the same result code. It holds for one connection.
+        sqlx::raw_sql("PRAGMA max_page_count = 64").execute(&store.pool).await.unwrap();
+        let big = Write::State { key: "big".into(), expected: None, value: vec![7; 1 << 20] };
+        let error = store.commit(fence, &pipeline, Timestamp(0), vec![note(), big.clone()]).await.unwrap_err();
+        assert!(matches!(error, StoreError::DiskFull { .. }) && error.hint().is_some(), "{error:?}");
+        assert_eq!(store.verify_journal().await.unwrap().entries, 1);
+        // Once there is space, the same commit goes through.
+        store.commit(fence, &pipeline, Timestamp(0), vec![note(), big]).await.unwrap();
+        assert_eq!(store.verify_journal().await.unwrap().entries, 2);
     }
 }
