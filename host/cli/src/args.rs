@@ -133,6 +133,9 @@ pub struct Backtest {
     /// Seeds, one replay each; those of `[backtest] seeds`, when left out
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub seeds: Vec<u64>,
+    /// Let every trained version serve at once, to see what the gate is worth
+    #[arg(long)]
+    pub no_gate: bool,
     /// Where to write the HTML report
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

@@ -75,6 +75,11 @@ impl Failure {
         Failure { exit: Exit::Usage, message: message.into(), causes: Vec::new(), hint: Some(hint.into()), place: None }
     }
 
+    /// What went wrong, without its causes.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// This failure, shown at a place of the settings file.
     pub fn at(mut self, file: &File, span: std::ops::Range<usize>, label: &str) -> Failure {
         let problem = Problem { message: self.message.clone(), label: label.to_owned(), span, hint: self.hint.clone() };
@@ -204,4 +209,71 @@ fn snippet(file: &File, problem: &Problem, color: bool) -> String {
     }
     // The handler draws its own header for the empty message; the lines from the file name on are what is wanted.
     out.lines().skip_while(|line| !line.contains('╭')).map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("could not open the state folder `state`")]
+    struct Outer {
+        source: std::io::Error,
+    }
+
+    fn file(text: &str) -> File {
+        File { path: "tidegate.toml".into(), text: text.to_owned() }
+    }
+
+    #[test]
+    fn an_error_shows_causes_then_the_hint() {
+        let outer = Outer { source: std::io::Error::other("the disk is full") };
+        let failure = Failure::new(&outer, Some("free some space".to_owned()));
+        let expected = "error: could not open the state folder `state`\n  caused by: the disk is full\n\nhint: free some space\n";
+        assert_eq!(failure.render(false), expected);
+        assert_eq!(failure.json()["causes"], json!(["the disk is full"]));
+        assert_eq!(failure.json()["line"], Value::Null);
+    }
+
+    #[test]
+    fn a_problem_points_into_the_file() {
+        let text = "[pipeline.rain.gate]\nlooks_max = 3\nconfidnce = 0.95\nrows = \"arriving\"\n";
+        let start = text.find("confidnce").unwrap_or_default();
+        let failure = Failure::usage("unknown key `confidnce` in `[pipeline.rain.gate]`", "did you mean `confidence`?");
+        let failure = failure.at(&file(text), start..start + 9, "no such key");
+        let expected = "\
+error: unknown key `confidnce` in `[pipeline.rain.gate]`
+   ╭─[tidegate.toml:3:1]
+ 2 │ looks_max = 3
+ 3 │ confidnce = 0.95
+   · ────┬────
+   ·     ╰── no such key
+ 4 │ rows = \"arriving\"
+   ╰────
+
+hint: did you mean `confidence`?
+";
+        assert_eq!(failure.render(false), expected);
+        let json = failure.json();
+        let place = (json["file"].clone(), json["line"].clone(), json["column"].clone());
+        assert_eq!(place, (json!("tidegate.toml"), json!(3), json!(1)));
+        assert_eq!(failure.exit.code(), 2);
+    }
+
+    #[test]
+    fn colour_adds_nothing_but_colour() {
+        let failure = Failure::usage("m", "h");
+        let painted = failure.render(true);
+        assert!(painted.contains("\u{1b}[1;31merror:\u{1b}[0m m"), "{painted:?}");
+        let bare = painted.replace("\u{1b}[1;31m", "").replace("\u{1b}[1;36m", "").replace("\u{1b}[0m", "");
+        assert_eq!(bare, failure.render(false));
+    }
+
+    #[test]
+    fn places_count_characters() {
+        assert_eq!(line_column("ä = 1\nöö = 2", "ä = 1\nö".len()), (2, 2));
+        assert_eq!(line_column("", 0), (1, 1));
+        assert_eq!(line_column("ä", 1), (1, 1));
+        assert_eq!(line_column("a", 99), (1, 2));
+    }
 }

@@ -7,6 +7,7 @@
 
 mod args;
 mod commands;
+mod compose;
 mod config;
 mod failure;
 mod logging;

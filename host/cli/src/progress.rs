@@ -10,6 +10,8 @@ use crate::terminal::Terminal;
 
 /// Share of the work after which a line is due where no bar can be drawn.
 const LINE_EVERY_PERCENT: u64 = 10;
+/// Units after which work without a known end says something for the first time.
+const FIRST_MARK: u64 = 1_000;
 
 /// The progress of one piece of work.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ enum Display {
     Bar(ProgressBar),
     Lines { next_percent: u64 },
     Json { next_percent: u64 },
+    /// Lines at every doubling, for work whose end is not known.
+    Marks { next: u64, is_json: bool },
     Silent,
 }
 
@@ -55,7 +59,36 @@ impl Progress {
                 *next_percent = (percent / LINE_EVERY_PERCENT + 1) * LINE_EVERY_PERCENT;
                 write_line(&event(&self.label, done, self.total, message));
             }
-            Display::Lines { .. } | Display::Json { .. } | Display::Silent => {}
+            Display::Lines { .. } | Display::Json { .. } | Display::Marks { .. } | Display::Silent => {}
+        }
+    }
+
+    /// Starts showing work called `label` whose end is not known.
+    pub fn open_ended(terminal: &Terminal, label: &str) -> Progress {
+        let display = match (terminal.progress, terminal.json, terminal.interactive) {
+            (false, _, _) => Display::Silent,
+            (true, _, true) if !terminal.json => Display::Bar(spinner(label)),
+            (true, is_json, _) => Display::Marks { next: FIRST_MARK, is_json },
+        };
+        Progress { label: label.to_owned(), total: 0, display }
+    }
+
+    /// Says that `done` units of work without a known end are done, and what is going on.
+    pub fn so_far(&mut self, done: u64, message: &str) {
+        match &mut self.display {
+            Display::Bar(bar) => {
+                bar.set_position(done);
+                bar.set_message(message.to_owned());
+                bar.tick();
+            }
+            Display::Marks { next, is_json } if done >= *next => {
+                while *next <= done {
+                    *next = next.saturating_mul(2);
+                }
+                let event = serde_json::json!({ "progress": self.label, "done": done, "message": message });
+                write_line(&if *is_json { event.to_string() } else { format!("{} {message}", self.label) });
+            }
+            _ => {}
         }
     }
 
@@ -72,6 +105,13 @@ fn bar(label: &str, total: u64) -> ProgressBar {
     let template = "{prefix} {bar:24} {percent:>3}%  {human_pos}/{human_len}  {eta:>4} left  {wide_msg:.dim}";
     let style = ProgressStyle::with_template(template).expect("the template is one of ours").progress_chars("━╸─");
     bar.set_style(style);
+    bar.set_prefix(label.to_owned());
+    bar
+}
+
+fn spinner(label: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.set_style(ProgressStyle::with_template("{spinner} {prefix} {wide_msg:.dim}").expect("the template is one of ours"));
     bar.set_prefix(label.to_owned());
     bar
 }

@@ -33,13 +33,7 @@ impl Terminal {
             ColorWhen::Auto => is_terminal && !no_color,
         };
         let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
-        Terminal {
-            json: global.json,
-            color_out: color(out),
-            color_err: color(err),
-            interactive: err,
-            progress: !global.no_progress,
-        }
+        Terminal { json: global.json, color_out: color(out), color_err: color(err), interactive: err, progress: !global.no_progress }
     }
 
     /// Prints a result: `value` with `--json`, else `text`.

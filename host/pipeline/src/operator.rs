@@ -25,24 +25,33 @@ pub async fn promote(pipeline: &mut Pipeline, to: VersionNo, operator: &str, rea
     move_champion(pipeline, decision, writes).await
 }
 
-/// Makes the last version that served before the champion champion again.
+/// Makes `to` champion again, or the last version that served healthy before the champion.
 ///
 /// # Errors
-/// [`PipelineError::NoRollbackTarget`] when there is no champion, or it is the first.
-pub async fn roll_back(pipeline: &mut Pipeline, operator: &str, reason: &str) -> Result<Decision, PipelineError> {
-    let nothing = |why: &str| PipelineError::NoRollbackTarget { why: why.to_owned() };
+/// [`PipelineError::NoRollbackTarget`] when there is no champion, it is the first, or `to` never served.
+pub async fn roll_back(
+    pipeline: &mut Pipeline,
+    to: Option<VersionNo>,
+    operator: &str,
+    reason: &str,
+) -> Result<Decision, PipelineError> {
+    let nothing = |why: String| PipelineError::NoRollbackTarget { why };
     let history = pipeline.stores.meta.alias_history(&pipeline.settings.id, Alias::Champion).await?;
-    let champion = history.last().map(|last| last.to).ok_or_else(|| nothing("there is no champion"))?;
+    let champion = history.last().map(|last| last.to).ok_or_else(|| nothing("there is no champion".to_owned()))?;
     let mut target = None;
     for number in history.iter().rev().filter_map(|step| step.from) {
         let version = find(pipeline, number).await?;
-        // A version that was taken back itself did not serve healthy.
-        if number != champion && version.state == VersionState::Retired {
+        // A version that was taken back itself did not serve healthy: only a person who names it brings it back.
+        let healthy = version.state == VersionState::Retired || (to.is_some() && version.state == VersionState::RolledBack);
+        if number != champion && healthy && to.is_none_or(|to| to == number) {
             target = Some(version);
             break;
         }
     }
-    let target = target.ok_or_else(|| nothing(&format!("no version served before {champion} and left healthy")))?;
+    let target = target.ok_or_else(|| match to {
+        Some(to) => nothing(format!("{to} is not a version that served before {champion}")),
+        None => nothing(format!("no version served before {champion} and left healthy")),
+    })?;
     let by = DecidedBy::Operator(operator.to_owned());
     let decision = decision(pipeline, DecisionKind::RollBack, target.number, Some(champion), by, reason);
     let writes = vec![

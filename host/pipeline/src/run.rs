@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use tidegate_dataset::{SnapshotRequest, plan_snapshot, read_rows, read_snapshot};
+use tidegate_dataset::{DatasetError, SnapshotRequest, plan_snapshot, read_rows, read_snapshot};
 use tidegate_model::{Checkpoint, Family, Flow, Model, ModelSpec, Trained, train};
 use tidegate_policy::{GateRows, next_look};
 use tidegate_store::Write;
 use tidegate_vocab::{
-    Alias, Batch, Clock, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Seed, Snapshot, VersionNo,
+    Alias, Batch, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Seed, Snapshot, VersionNo,
     VersionState,
 };
 
@@ -292,7 +292,7 @@ impl Pipeline {
 /// Whether an error lies in the data or the settings of a run, so that the same run would fail again.
 fn ends_the_run(error: &PipelineError) -> bool {
     matches!(error, PipelineError::Train { .. } | PipelineError::Judge { .. } | PipelineError::MetricTwice { .. })
-        || matches!(error, PipelineError::Dataset { source, .. } if !source.is_passing())
+        || matches!(error, PipelineError::Dataset { source, .. } if !matches!(source, DatasetError::Fetch { .. }))
 }
 
 /// An error and its causes on one line.

@@ -1,12 +1,14 @@
 //! `tidegate check`: everything that can be wrong with the settings, and nothing else.
 
 use serde_json::{Value, json};
+use tidegate_model::Family;
+use tidegate_policy::{TriggerKind, TriggerRule};
 
 use super::config;
 use crate::args::Global;
 use crate::config::section::grouped;
 use crate::config::value::{show_bytes, show_duration_us};
-use crate::config::{Config, PipelineConfig, Trigger};
+use crate::config::{Config, PipelineConfig, lint};
 use crate::failure::{Exit, Failure};
 use crate::terminal::Terminal;
 
@@ -17,6 +19,11 @@ use crate::terminal::Terminal;
 pub fn check(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     config.check_files()?;
+    for pipeline in &config.pipelines {
+        for advice in lint(&pipeline.gate) {
+            terminal.note(&format!("pipeline `{}`: {advice}", pipeline.id));
+        }
+    }
     terminal.result(|| text(&config), || value(&config));
     Ok(Exit::Ok)
 }
@@ -42,7 +49,7 @@ fn facts(config: &Config, pipeline: &PipelineConfig) -> Vec<(&'static str, Strin
     };
     let classes = contract.label.classes.len();
     let time = contract.time.as_ref().map_or_else(|| "none; rows count in the order of arrival".to_owned(), |time| time.column.clone());
-    let window = pipeline.model.window_rows.map_or_else(|| "all rows".to_owned(), |rows| format!("the newest {} rows", grouped(rows)));
+    let window = format!("the newest {} rows", grouped(pipeline.model.window_rows));
     let rules: Vec<&str> = pipeline.gate.rules.iter().map(|rule| rule.id.as_str()).collect();
     let triggers: Vec<String> = pipeline.triggers.iter().map(trigger).collect();
     vec![
@@ -62,22 +69,25 @@ fn facts(config: &Config, pipeline: &PipelineConfig) -> Vec<(&'static str, Strin
 }
 
 fn family(pipeline: &PipelineConfig) -> String {
-    use crate::config::Family;
-    match pipeline.model.family {
+    match pipeline.model.spec.family {
         Family::Linear => "linear".to_owned(),
         Family::Mlp => {
-            let widths: Vec<String> = pipeline.model.hidden.iter().map(ToString::to_string).collect();
+            let widths: Vec<String> = pipeline.model.spec.hidden.iter().map(ToString::to_string).collect();
             format!("mlp ({})", widths.join("-"))
         }
     }
 }
 
-fn trigger(trigger: &Trigger) -> String {
-    match trigger {
-        Trigger::Schedule { cron, .. } => format!("schedule `{cron}`"),
-        Trigger::Volume { new_rows } => format!("every {} new rows", grouped(*new_rows)),
-        Trigger::Error { cooldown_rows, .. } => format!("errors change (adwin, quiet for {} rows)", grouped(*cooldown_rows)),
-        Trigger::Manual => "by hand".to_owned(),
+fn trigger(trigger: &TriggerRule) -> String {
+    let what = match &trigger.kind {
+        TriggerKind::Schedule { cron } => format!("schedule `{cron}`"),
+        TriggerKind::Volume { new_rows } => format!("every {} new rows", grouped(*new_rows)),
+        TriggerKind::Error { .. } => "errors change".to_owned(),
+        TriggerKind::Manual => "by hand".to_owned(),
+    };
+    match trigger.cooldown_rows {
+        Some(rows) => format!("{what}, quiet for {} rows after a run", grouped(rows)),
+        None => what,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::failure::{Exit, Failure};
 use crate::terminal::Terminal;
 
 /// The example; a test loads it.
-pub(crate) const EXAMPLE: &str = include_str!("init.toml");
+pub(super) const EXAMPLE: &str = include_str!("init.toml");
 
 /// Writes the example into `folder`; never over a file that is there.
 ///

@@ -2,10 +2,17 @@
 
 mod backtest;
 mod check;
+mod contract;
+mod ingest;
 mod init;
+mod journal;
+mod plugin;
+mod replay;
+mod run;
+mod versions;
 
 use crate::args::{Arguments, Command};
-use crate::config::{Config, File};
+use crate::config::{Config, File, PipelineConfig};
 use crate::failure::{Exit, Failure};
 use crate::terminal::Terminal;
 
@@ -14,11 +21,31 @@ use crate::terminal::Terminal;
 /// # Errors
 /// A [`Failure`] with its exit code.
 pub fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Failure> {
+    let global = &arguments.global;
     match &arguments.command {
         Command::Init { folder } => init::init(folder, terminal),
-        Command::Check => check::check(&arguments.global, terminal),
-        _ => Err(Failure::usage("this command is not wired yet", "use `check`")),
+        Command::Check => check::check(global, terminal),
+        Command::Run { force } => run::run(global, *force, terminal),
+        Command::Backtest(options) => replay::replay(global, options, terminal),
+        Command::Ingest => ingest::ingest(global, terminal),
+        Command::Contract(command) => contract::contract(global, command, terminal),
+        Command::Models => versions::models(global, terminal),
+        Command::Promote { version, reason } => versions::promote(global, *version, reason.as_deref(), terminal),
+        Command::Rollback { version, reason } => versions::rollback(global, *version, reason.as_deref(), terminal),
+        Command::Explain { version } => versions::explain(global, *version, terminal),
+        Command::Journal(command) => journal::journal(global, command, terminal),
+        Command::Plugin(command) => plugin::plugin(global, command, terminal),
+        Command::CompilePlugin => {
+            let exit = tidegate_sandbox::compile_child_main(std::io::stdin().lock(), std::io::stdout().lock(), std::io::stderr().lock());
+            Ok(if exit == 0 { Exit::Ok } else { Exit::Error })
+        }
     }
+}
+
+/// The settings file that `init` writes.
+#[cfg(test)]
+pub fn example() -> &'static str {
+    init::EXAMPLE
 }
 
 /// The settings of every command but `backtest`, which takes several.
@@ -29,5 +56,21 @@ fn config(arguments: &crate::args::Global) -> Result<Config, Failure> {
     match arguments.settings.as_slice() {
         [path] => Ok(File::read(path)?.check()?),
         _ => Err(Failure::usage("this command takes one settings file", "only `backtest` puts several side by side")),
+    }
+}
+
+/// The pipeline that a command is about: the one that was named, or the only one.
+///
+/// # Errors
+/// A [`Failure`] that lists the pipelines.
+fn chosen<'a>(config: &'a Config, global: &crate::args::Global) -> Result<&'a PipelineConfig, Failure> {
+    let known = || config.pipelines.iter().map(|pipeline| format!("`{}`", pipeline.id)).collect::<Vec<_>>().join(", ");
+    match (&global.pipeline, config.pipelines.as_slice()) {
+        (Some(name), pipelines) => pipelines
+            .iter()
+            .find(|pipeline| pipeline.id.as_str() == name)
+            .ok_or_else(|| Failure::usage(format!("there is no pipeline `{name}`"), format!("there are {}", known()))),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(Failure::usage("the settings have several pipelines", format!("name one with `--pipeline`: {}", known()))),
     }
 }

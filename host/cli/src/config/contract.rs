@@ -9,14 +9,8 @@ use super::value::{parse_duration_us, parse_instant_us};
 
 const COLUMNS_MAX: usize = 4_096;
 const CLASSES_MAX: usize = 1_024;
-const TIME_UNITS: [(&str, TimeUnit); 6] = [
-    ("d", TimeUnit::D),
-    ("h", TimeUnit::H),
-    ("min", TimeUnit::Min),
-    ("s", TimeUnit::S),
-    ("ms", TimeUnit::Ms),
-    ("us", TimeUnit::Us),
-];
+const TIME_UNITS: [(&str, TimeUnit); 6] =
+    [("d", TimeUnit::D), ("h", TimeUnit::H), ("min", TimeUnit::Min), ("s", TimeUnit::S), ("ms", TimeUnit::Ms), ("us", TimeUnit::Us)];
 
 pub(super) fn contract(section: Section<'_>) -> Option<Contract> {
     let id = section.text("id").map(|id| id.value);
@@ -26,7 +20,11 @@ pub(super) fn contract(section: Section<'_>) -> Option<Contract> {
     }
     let label = section.section("label").and_then(label);
     if !section.has("columns") {
-        section.missing("columns", "the columns a model learns from; `tidegate contract infer` writes them", "columns = { temperature = \"f64\" }");
+        section.missing(
+            "columns",
+            "the columns a model learns from; `tidegate contract infer` writes them",
+            "columns = { temperature = \"f64\" }",
+        );
     }
     let columns = section.section("columns").map(columns);
     section.finish();
@@ -106,10 +104,10 @@ fn columns(section: Section<'_>) -> Vec<ContractColumn> {
 
 fn column(section: Section<'_>, plain: impl Fn(DType) -> ContractColumn, dtypes: &[(&str, DType)]) -> Option<ContractColumn> {
     const ROLES: [(&str, Role); 3] = [("feature", Role::Feature), ("weight", Role::Weight), ("slice", Role::Slice)];
-    if !section.has("type") {
-        section.missing("type", "what its values are", "type = \"f64\"");
+    if !section.has("dtype") {
+        section.missing("dtype", "what its values are", "dtype = \"f64\"");
     }
-    let dtype = section.choice("type", dtypes);
+    let dtype = section.choice("dtype", dtypes);
     let role = section.choice("role", &ROLES).unwrap_or(Role::Feature);
     let nullable = section.flag("nullable").unwrap_or(false);
     let any = f64::NEG_INFINITY..=f64::INFINITY;
@@ -125,7 +123,12 @@ fn column(section: Section<'_>, plain: impl Fn(DType) -> ContractColumn, dtypes:
         section.problem(section.place(key), format!("{} means nothing for a text column", section.named(key)), "not for text", None);
     }
     if section.has("categories") && dtype.is_some() && !is_text {
-        section.problem(section.place("categories"), format!("{} is for text columns", section.named("categories")), "only for `utf8`", None);
+        section.problem(
+            section.place("categories"),
+            format!("{} is for text columns", section.named("categories")),
+            "only for `utf8`",
+            None,
+        );
     }
     section.finish();
     Some(ContractColumn { role, nullable, low, high, categories, ..plain(dtype?) })

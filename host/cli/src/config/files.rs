@@ -53,7 +53,9 @@ impl Config {
         let folder = shown_folder(&self.plugins.folder);
         let hint = match section::nearest_hint(plugin.plugin.as_str(), &words) {
             Some(hint) => format!("{hint} found there: {}", section::list(&words)),
-            None if words.is_empty() => format!("there are no plugins in `{folder}`; put `{}.wasm` there, or set `[plugins] folder`", plugin.plugin),
+            None if words.is_empty() => {
+                format!("there are no plugins in `{folder}`; put `{}.wasm` there, or set `[plugins] folder`", plugin.plugin)
+            }
             None => format!("found there: {}", section::list(&words)),
         };
         Problem {

@@ -2,124 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use tidegate_policy::{Against, Dependence, Gate, GateRows, MARGIN_DEFAULT, RowsMin, Rule, Test};
+
 use super::section::{self, Section};
 
 const RULES_MAX: usize = 64;
-
-/// `[pipeline.NAME.gate]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Gate {
-    /// Which rows judge.
-    pub rows: GateRows,
-    /// How rows depend on each other.
-    pub dependence: Dependence,
-    /// One-sided confidence of every verdict.
-    pub confidence: f64,
-    /// Rows below which nothing is decided.
-    pub rows_min: RowsMin,
-    /// Rows of each class below which nothing is decided.
-    pub rows_per_class_min: u64,
-    /// Looks at arriving rows that share the allowed error.
-    pub looks_max: u32,
-    /// Resamples of the bootstrap.
-    pub resamples: u32,
-    /// The rules; all have to pass.
-    pub rules: Vec<Rule>,
-}
-
-/// Which rows judge a challenger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GateRows {
-    /// Rows that arrive after it was trained.
-    Arriving,
-    /// Rows held out of training.
-    HeldOut,
-}
-
-/// How rows depend on each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Dependence {
-    /// Not at all.
-    Independent,
-    /// Neighbours in time are alike.
-    Time,
-    /// Rows with the same value in a column are alike.
-    Cluster(String),
-}
-
-/// How many rows a verdict needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowsMin {
-    /// This many.
-    Rows(u64),
-    /// As many as the margins ask for.
-    Power,
-}
-
-/// One rule.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rule {
-    /// Its name in decisions.
-    pub id: String,
-    /// A metric of one of the evaluators.
-    pub metric: String,
-    /// Whom the challenger is compared with.
-    pub against: Against,
-    /// What has to hold.
-    pub test: Test,
-}
-
-/// Whom a challenger is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Against {
-    /// The version that serves.
-    Champion,
-    /// The last version that was promoted by a `superior` rule.
-    Anchor,
-    /// "As the last known label".
-    NoChange,
-    /// "As most labels were".
-    Majority,
-    /// The rule's own bound.
-    Bound,
-}
-
-/// What has to hold.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Test {
-    /// Worse by less than the margin.
-    NonInferior {
-        /// In the metric's unit.
-        margin: f64,
-    },
-    /// Better.
-    Superior,
-    /// Above a bound.
-    LowerBound {
-        /// In the metric's unit.
-        bound: f64,
-    },
-    /// Below a bound.
-    UpperBound {
-        /// In the metric's unit.
-        bound: f64,
-    },
-    /// At most a multiple of the other's value.
-    RatioUpper {
-        /// The multiple.
-        ratio_max: f64,
-    },
-}
 
 pub(super) fn gate(pipeline: &Section<'_>) -> Gate {
     let mut gate = Gate {
         rows: GateRows::Arriving,
         dependence: Dependence::Time,
         confidence: 0.95,
-        rows_min: RowsMin::Power,
+        rows_min: RowsMin::default(),
         rows_per_class_min: 30,
         looks_max: 3,
-        resamples: 1_000,
+        resamples: 2_000,
         rules: Vec::new(),
     };
     if !pipeline.has("gate") {
@@ -128,18 +25,23 @@ pub(super) fn gate(pipeline: &Section<'_>) -> Gate {
     let Some(section) = pipeline.section("gate") else { return gate };
     gate.rows = section.choice("rows", &[("arriving", GateRows::Arriving), ("held-out", GateRows::HeldOut)]).unwrap_or(gate.rows);
     gate.dependence = dependence(&section).unwrap_or(gate.dependence);
-    gate.confidence = section.number("confidence", 0.5..=0.999_999).unwrap_or(gate.confidence);
+    gate.confidence = section.number("confidence", 0.500_001..=0.999_999).unwrap_or(gate.confidence);
     gate.rows_min = if section.is_text("rows_min") {
         section.choice("rows_min", &[("power", RowsMin::Power)]).unwrap_or(gate.rows_min)
     } else {
-        section.integer("rows_min", 1..=1_000_000_000).map_or(gate.rows_min, RowsMin::Rows)
+        section.integer("rows_min", 1..=10_000_000).map_or(gate.rows_min, RowsMin::Rows)
     };
-    gate.rows_per_class_min = section.integer("rows_per_class_min", 0..=1_000_000_000).unwrap_or(gate.rows_per_class_min);
-    gate.looks_max = section.integer("looks_max", 1..=1_000).and_then(|looks| u32::try_from(looks).ok()).unwrap_or(gate.looks_max);
-    gate.resamples = section.integer("resamples", 100..=1_000_000).and_then(|count| u32::try_from(count).ok()).unwrap_or(gate.resamples);
+    gate.rows_per_class_min = section.integer("rows_per_class_min", 0..=1_000_000).unwrap_or(gate.rows_per_class_min);
+    gate.looks_max = section.integer("looks_max", 1..=100).and_then(|looks| u32::try_from(looks).ok()).unwrap_or(gate.looks_max);
+    gate.resamples = section.integer("resamples", 200..=20_000).and_then(|count| u32::try_from(count).ok()).unwrap_or(gate.resamples);
     gate.rules = rules(&section);
     section.finish();
     gate
+}
+
+/// Advice about a gate that is legal and unwise.
+pub fn lint(gate: &Gate) -> Vec<String> {
+    gate.lint().iter().map(|issue| issue.hint().map_or_else(|| issue.to_string(), |hint| format!("{issue}; {hint}"))).collect()
 }
 
 fn dependence(section: &Section<'_>) -> Option<Dependence> {
@@ -206,7 +108,7 @@ fn rule(section: Section<'_>) -> Option<Rule> {
 
 fn against(section: &Section<'_>, test: Option<&str>) -> Option<Against> {
     let others =
-        [("champion", Against::Champion), ("anchor", Against::Anchor), ("no-change", Against::NoChange), ("majority", Against::Majority)];
+        [Against::Champion, Against::Anchor, Against::NoChange, Against::Majority, Against::Linear].map(|other| (other.word(), other));
     let has_own_bound = matches!(test, Some("lower-bound" | "upper-bound"));
     if has_own_bound {
         if section.has("against") {
@@ -232,10 +134,7 @@ fn test_of(section: &Section<'_>, test: &str) -> Option<Test> {
     };
     let any = f64::MIN..=f64::MAX;
     match test {
-        "non-inferior" => {
-            let margin = needed("margin", "how much worse it may be", "margin = 0.02", 1e-9..=1e9)?;
-            Some(Test::NonInferior { margin })
-        }
+        "non-inferior" => Some(Test::NonInferior { margin: section.number("margin", 1e-9..=0.999_999).unwrap_or(MARGIN_DEFAULT) }),
         "superior" => Some(Test::Superior),
         "lower-bound" => Some(Test::LowerBound { bound: needed("bound", "what it has to stay above", "bound = 0.7", any)? }),
         "upper-bound" => Some(Test::UpperBound { bound: needed("bound", "what it has to stay below", "bound = 50.0", any)? }),

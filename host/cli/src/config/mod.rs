@@ -17,6 +17,8 @@ mod rollout;
 pub mod section;
 mod serve;
 mod store;
+#[cfg(test)]
+mod tests;
 mod trigger;
 pub mod value;
 
@@ -26,8 +28,8 @@ use std::path::{Path, PathBuf};
 use tidegate_vocab::{PipelineId, PluginName};
 use toml::de::DeTable;
 
-pub use gate::{Against, Dependence, Gate, GateRows, Rule, RowsMin, Test};
-pub use model::{ClassWeights, DeviceChoice, Family, ModelConfig};
+pub use gate::lint;
+pub use model::ModelConfig;
 pub use pipeline::{PipelineConfig, PluginUse};
 pub use plugin::{Grants, HttpGrant, PluginConfig, PluginsConfig, SecretGrant, SecretOrigin};
 pub use rollout::{OnNoTraffic, RolloutConfig};
@@ -35,7 +37,6 @@ pub use section::Problem;
 use section::{Problems, Section};
 pub use serve::ServeConfig;
 pub use store::StoreConfig;
-pub use trigger::{Detector, Trigger};
 
 /// The settings file when none is named.
 pub const SETTINGS_FILE: &str = "tidegate.toml";
@@ -137,9 +138,7 @@ impl ReadError {
     /// The way out.
     pub fn hint(&self) -> Option<String> {
         match self {
-            ReadError::Missing { .. } => {
-                Some("`tidegate init` writes one into this folder, `--settings FILE` names another".to_owned())
-            }
+            ReadError::Missing { .. } => Some("`tidegate init` writes one into this folder, `--settings FILE` names another".to_owned()),
             ReadError::TooLarge { .. } => Some("name the settings file with `--settings FILE`, not the data".to_owned()),
             ReadError::Read { .. } => None,
         }
@@ -266,13 +265,14 @@ fn inputs(root: &Section<'_>, folder: &Path) -> BTreeMap<String, InputConfig> {
     let Some(section) = root.section("input") else { return inputs };
     for name in section.keys() {
         let Some(input) = section.section(&name.value) else { continue };
-        match input.text("path") {
-            Some(path) => {
-                inputs.insert(name.value, InputConfig { path: folder.join(&path.value), span: path.span });
-            }
-            None if !input.has("path") => input.missing("path", "the file or folder to lend", "path = \"rows.csv\""),
-            None => {}
+        if !input.has("path") {
+            input.missing("path", "the file or folder to lend", "path = \"rows.csv\"");
         }
+        // An input without a path is kept, so that a grant of it is not reported as a second problem.
+        let path = input.text("path");
+        let span = path.as_ref().map_or(name.span, |path| path.span.clone());
+        let path = path.map_or_else(PathBuf::new, |path| folder.join(path.value));
+        inputs.insert(name.value, InputConfig { path, span });
         input.finish();
     }
     inputs

@@ -3,14 +3,13 @@
 use std::ops::Range;
 
 use serde_json::{Map, Value};
+use tidegate_policy::{Gate, TriggerRule};
 use tidegate_vocab::{Contract, PipelineId, PluginName};
 
-use super::gate::{self, Gate};
 use super::model::{self, ModelConfig};
 use super::rollout::{self, RolloutConfig};
 use super::section::Section;
-use super::trigger::{self, Trigger};
-use super::contract;
+use super::{contract, gate, trigger};
 
 const PLUGINS_OF_A_KIND_MAX: usize = 64;
 
@@ -32,9 +31,11 @@ pub struct PipelineConfig {
     /// What is trained.
     pub model: ModelConfig,
     /// When; a run is always possible by hand too.
-    pub triggers: Vec<Trigger>,
+    pub triggers: Vec<TriggerRule>,
     /// What a challenger has to show.
     pub gate: Gate,
+    /// Which rows judge, where the file says so; else `run` holds rows out and `backtest` waits for arriving ones.
+    pub gate_rows: Option<tidegate_policy::GateRows>,
     /// How a blessed version takes over traffic.
     pub rollout: Option<RolloutConfig>,
     /// Where the file has it.
@@ -85,8 +86,9 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
     let alerters = plugin_uses(&section, "alerters", false);
     let contract = section.section("contract").and_then(contract::contract);
     let model = section.section("model").map(model::model);
-    let triggers: Vec<Trigger> = section.sections("trigger").into_iter().filter_map(trigger::trigger).collect();
+    let triggers: Vec<TriggerRule> = section.sections("trigger").into_iter().filter_map(trigger::trigger).collect();
     let gate = gate::gate(&section);
+    let rows_given = section.section("gate").is_some_and(|table| table.has("rows"));
     let rollout = section.section("rollout").map(rollout::rollout);
     let span = section.span.clone();
     if let Some(contract) = &contract {
@@ -102,6 +104,7 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
         contract: contract?,
         model: model?,
         triggers,
+        gate_rows: rows_given.then_some(gate.rows),
         gate,
         rollout,
         span,

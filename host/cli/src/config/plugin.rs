@@ -143,12 +143,8 @@ impl PluginConfig {
 
 pub(super) fn plugins(root: &Section<'_>, folder: &Path, tables: &BTreeMap<PluginName, PluginConfig>) -> PluginsConfig {
     let reaches_out = tables.values().any(|plugin| !plugin.grants.http.is_empty() || !plugin.grants.secrets.is_empty());
-    let mut config = PluginsConfig {
-        folder: folder.join("plugins"),
-        locked: reaches_out,
-        memory_bytes_max: PLUGINS_MEMORY_BYTES_MAX,
-        span: 0..0,
-    };
+    let mut config =
+        PluginsConfig { folder: folder.join("plugins"), locked: reaches_out, memory_bytes_max: PLUGINS_MEMORY_BYTES_MAX, span: 0..0 };
     let Some(section) = root.section("plugins") else { return config };
     config.span = section.span.clone();
     if let Some(path) = section.text("folder") {
@@ -231,13 +227,21 @@ fn http_grant(section: Section<'_>) -> Option<HttpGrant> {
     const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
     let host = required(&section, "host", "the only host it may connect to", "alerts.example.com");
     let port = section.integer("port", 1..=65_535).and_then(|port| u16::try_from(port).ok()).unwrap_or(443);
-    let methods = section.texts("methods").map_or_else(|| vec!["GET".to_owned()], |methods| {
-        for method in methods.iter().filter(|method| !METHODS.contains(&method.value.as_str())) {
-            let message = format!("`{}` is not a method that can be granted", section::shown(&method.value));
-            section.problem(method.span.clone(), message, format!("expected {}", section::one_of(&METHODS)), section::nearest_hint(&method.value, &METHODS));
-        }
-        methods.into_iter().map(|method| method.value).collect()
-    });
+    let methods = section.texts("methods").map_or_else(
+        || vec!["GET".to_owned()],
+        |methods| {
+            for method in methods.iter().filter(|method| !METHODS.contains(&method.value.as_str())) {
+                let message = format!("`{}` is not a method that can be granted", section::shown(&method.value));
+                section.problem(
+                    method.span.clone(),
+                    message,
+                    format!("expected {}", section::one_of(&METHODS)),
+                    section::nearest_hint(&method.value, &METHODS),
+                );
+            }
+            methods.into_iter().map(|method| method.value).collect()
+        },
+    );
     let path = path_prefix(&section);
     section.finish();
     Some(HttpGrant { host: host?, port, methods, path })

@@ -79,8 +79,7 @@ impl<'a> Section<'a> {
 
     /// The keys of the table in the order of the file, with their places; they count as read.
     pub fn keys(&self) -> Vec<Placed<String>> {
-        let mut keys: Vec<_> =
-            self.table.keys().map(|key| Placed { value: key.get_ref().to_string(), span: key.span() }).collect();
+        let mut keys: Vec<_> = self.table.keys().map(|key| Placed { value: key.get_ref().to_string(), span: key.span() }).collect();
         keys.sort_by_key(|key| key.span.start);
         self.asked.borrow_mut().extend(keys.iter().map(|key| key.value.clone()));
         keys
@@ -237,9 +236,8 @@ impl<'a> Section<'a> {
             self.wrong_type(key, "a list of whole numbers", found);
             return None;
         };
-        let item = |item: &Spanned<DeValue<'_>>| {
-            self.integer_of(key, item, bounds.clone()).map(|value| Placed { value, span: item.span() })
-        };
+        let item =
+            |item: &Spanned<DeValue<'_>>| self.integer_of(key, item, bounds.clone()).map(|value| Placed { value, span: item.span() });
         array.iter().map(item).collect()
     }
 
@@ -290,7 +288,12 @@ impl<'a> Section<'a> {
     /// Reports that `key` is missing, and what it is for.
     pub fn missing(&self, key: &str, what: &str, example: &str) {
         let place = if self.path.is_empty() { "the file".to_owned() } else { format!("`[{}]`", self.path) };
-        self.problem(self.span.clone(), format!("{place} has no `{key}`"), format!("`{key}` is missing"), Some(format!("add `{example}`: {what}")));
+        self.problem(
+            self.span.clone(),
+            format!("{place} has no `{key}`"),
+            format!("`{key}` is missing"),
+            Some(format!("add `{example}`: {what}")),
+        );
     }
 
     /// Refuses every key that was not asked for.

@@ -21,7 +21,12 @@ pub(super) fn serve(root: &Section<'_>, folder: &Path) -> Option<ServeConfig> {
     let listen: SocketAddr = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7070)));
     if !listen.ip().is_loopback() && tokens.is_none() {
         let hint = "add `tokens = \"state/tokens\"`, or listen on `127.0.0.1`".to_owned();
-        section.problem(section.place("listen"), format!("`{listen}` is open to others and no tokens guard it"), "a public address", Some(hint));
+        section.problem(
+            section.place("listen"),
+            format!("`{listen}` is open to others and no tokens guard it"),
+            "a public address",
+            Some(hint),
+        );
     }
     let tokens = folder.join(tokens.map_or_else(|| "state/tokens".to_owned(), |tokens| tokens.value));
     section.finish();

@@ -1,17 +1,10 @@
 //! The small notations of the file: durations, sizes, dates.
 
-use jiff::civil::{Date, DateTime};
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-const UNITS_US: [(&str, i64); 7] = [
-    ("us", 1),
-    ("ms", 1_000),
-    ("s", 1_000_000),
-    ("min", 60_000_000),
-    ("h", 3_600_000_000),
-    ("d", 86_400_000_000),
-    ("w", 604_800_000_000),
-];
+const UNITS_US: [(&str, i64); 7] =
+    [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("min", 60_000_000), ("h", 3_600_000_000), ("d", 86_400_000_000), ("w", 604_800_000_000)];
 
 const SIZES: [(&str, u64); 9] = [
     ("B", 1),
@@ -78,7 +71,8 @@ pub fn parse_instant_us(text: &str) -> Option<i64> {
     if let Ok(instant) = text.parse::<jiff::Timestamp>() {
         return Some(instant.as_microsecond());
     }
-    let civil = text.parse::<Date>().map(|date| date.at(0, 0, 0, 0)).or_else(|_| text.parse::<DateTime>()).ok()?;
+    // A date alone is read as its midnight.
+    let civil = text.parse::<DateTime>().ok()?;
     Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp().as_microsecond())
 }
 

@@ -167,9 +167,8 @@ fn vertical(drawn: &[Drawn], frame: &Frame) -> (Scale, Vec<Tick>) {
 
 fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let finite = values.filter(|value| value.is_finite());
-    finite.fold(None, |found: Option<(f64, f64)>, value| {
-        Some(found.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
-    })
+    finite
+        .fold(None, |found: Option<(f64, f64)>, value| Some(found.map_or((value, value), |(low, high)| (low.min(value), high.max(value)))))
 }
 
 fn grid(frame: &Frame, x: Scale, x_ticks: &[Tick], y: Scale, y_ticks: &[Tick], height: f64) -> Markup {
@@ -264,10 +263,8 @@ fn tooltip(line: &Drawn, axis: Axis, point: &Point) -> String {
 /// Names at the right ends of the lines, moved apart where they would touch.
 fn direct_labels(drawn: &[Drawn], frame: &Frame, y: Scale) -> Markup {
     const APART: f64 = 16.0;
-    let mut labels: Vec<(f64, &Drawn, f64)> = drawn
-        .iter()
-        .filter_map(|line| line.points.last().map(|point| (y.place(point.accuracy), line, point.accuracy)))
-        .collect();
+    let mut labels: Vec<(f64, &Drawn, f64)> =
+        drawn.iter().filter_map(|line| line.points.last().map(|point| (y.place(point.accuracy), line, point.accuracy))).collect();
     labels.sort_by(|a, b| a.0.total_cmp(&b.0));
     for index in 1..labels.len() {
         labels[index].0 = labels[index].0.max(labels[index - 1].0 + APART);

@@ -11,6 +11,9 @@ mod page;
 mod rolling;
 mod scale;
 mod summary;
+mod verdicts;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 use tidegate_vocab::{Decision, DecisionKind, Timestamp, VersionNo};
@@ -18,6 +21,7 @@ use tidegate_vocab::{Decision, DecisionKind, Timestamp, VersionNo};
 pub use page::page;
 pub use rolling::{ScoredRow, rolling_accuracy};
 pub use summary::{summary_json, summary_table};
+pub use verdicts::verdict_table;
 
 /// Everything that a backtest found out.
 #[derive(Debug, Clone)]
@@ -210,7 +214,7 @@ impl BacktestReport {
 }
 
 /// The word for a decision.
-fn decision_word(kind: DecisionKind) -> &'static str {
+pub fn decision_word(kind: DecisionKind) -> &'static str {
     match kind {
         DecisionKind::Promote => "promote",
         DecisionKind::Reject => "reject",

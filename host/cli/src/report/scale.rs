@@ -101,7 +101,10 @@ fn hour_ticks(low: f64, high: f64, ticks_max: u32) -> Vec<Tick> {
     let first = (low / step).ceil() as i64;
     let last = (high / step).floor() as i64;
     let label = |value: f64| jiff::Timestamp::from_microsecond(value as i64).map(|at| at.strftime("%H:%M").to_string());
-    (first..=last.min(first + 64)).map(|index| index as f64 * step).filter_map(|value| Some(Tick { value, label: label(value).ok()? })).collect()
+    (first..=last.min(first + 64))
+        .map(|index| index as f64 * step)
+        .filter_map(|value| Some(Tick { value, label: label(value).ok()? }))
+        .collect()
 }
 
 fn ticks(dates: impl Iterator<Item = Date>, end: Date, low: f64, high: f64, format: &str) -> Vec<Tick> {

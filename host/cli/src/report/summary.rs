@@ -6,8 +6,7 @@ use super::{BacktestReport, SummaryRow};
 use crate::terminal::table;
 
 /// The columns of the summary, which are the keys of its JSON form too.
-const COLUMNS: [&str; 9] =
-    ["settings", "seed", "accuracy", "f1", "kappa_no_change", "trainings", "holds", "rejections", "seconds"];
+const COLUMNS: [&str; 9] = ["settings", "seed", "accuracy", "f1", "kappa_no_change", "trainings", "holds", "rejections", "seconds"];
 
 /// The summary as a list of objects, one a replay.
 pub fn summary_json(report: &BacktestReport) -> Value {

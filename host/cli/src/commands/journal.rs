@@ -1,0 +1,50 @@
+//! `tidegate journal`: what happened, and whether the account of it is whole.
+
+use serde_json::json;
+use tidegate_store::MetaStore as _;
+
+use super::config;
+use crate::args::{Global, JournalCommand};
+use crate::compose;
+use crate::config::section::grouped;
+use crate::failure::{Exit, Failure};
+use crate::terminal::{Terminal, table};
+
+/// Characters of an entry's particulars that a table shows.
+const BODY_CHARS_MAX: usize = 100;
+
+/// Shows or verifies the journal.
+///
+/// # Errors
+/// A [`Failure`] that names the first entry that does not fit.
+pub fn journal(global: &Global, command: &JournalCommand, terminal: &Terminal) -> Result<Exit, Failure> {
+    let config = config(global)?;
+    compose::block_on(async {
+        let state = compose::open_state(&config).await?;
+        match command {
+            JournalCommand::Show { from } => {
+                let pipeline = global.pipeline.as_deref().map(str::parse).transpose();
+                let pipeline = pipeline.map_err(|error: tidegate_vocab::IdError| Failure::usage(error.to_string(), "see `tidegate check`"))?;
+                let entries = state.meta.journal(pipeline.as_ref(), *from).await?;
+                let row = |entry: &tidegate_store::JournalEntry| {
+                    let body: String = entry.body.to_string().chars().take(BODY_CHARS_MAX).collect();
+                    vec![entry.seq.to_string(), entry.at.to_string(), entry.pipeline.to_string(), entry.kind.clone(), body]
+                };
+                let text = || table(&["entry", "at", "pipeline", "what", "particulars"], entries.iter().map(row).collect(), 9);
+                let value = |entry: &tidegate_store::JournalEntry| {
+                    json!({
+                        "entry": entry.seq, "at": entry.at.to_string(), "pipeline": entry.pipeline, "kind": entry.kind,
+                        "body": entry.body, "previous": entry.previous, "digest": entry.digest,
+                    })
+                };
+                terminal.result(text, || entries.iter().map(value).collect());
+            }
+            JournalCommand::Verify => {
+                let head = state.meta.verify_journal().await?;
+                let text = || format!("the journal is whole: {} entries, head {}\n", grouped(head.entries), head.digest);
+                terminal.result(text, || json!({ "entries": head.entries, "head": head.digest }));
+            }
+        }
+        Ok(Exit::Ok)
+    })
+}

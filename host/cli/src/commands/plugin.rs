@@ -1,0 +1,115 @@
+//! `tidegate plugin`: what is in the plugin folder, and what one plugin asks, imports and was lent.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tidegate_sandbox::{Plugin, Sandbox};
+use tidegate_vocab::PluginName;
+
+use super::config;
+use crate::args::{Global, PluginCommand};
+use crate::compose;
+use crate::config::Config;
+use crate::failure::{Exit, Failure};
+use crate::terminal::{Terminal, table};
+
+/// Lists or inspects plugins.
+///
+/// # Errors
+/// A [`Failure`] when a plugin does not load.
+pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> Result<Exit, Failure> {
+    let config = config(global)?;
+    compose::block_on(async {
+        let state = compose::open_state(&config).await?;
+        let sandbox = compose::sandbox(&config, &state)?;
+        match command {
+            PluginCommand::List => list(&config, &sandbox, terminal),
+            PluginCommand::Inspect { plugin } => inspect(&config, &sandbox, plugin, terminal),
+        }
+    })
+}
+
+fn list(config: &Config, sandbox: &Sandbox, terminal: &Terminal) -> Result<Exit, Failure> {
+    let mut names: Vec<PluginName> = config.plugins_found().iter().filter_map(|name| name.parse().ok()).collect();
+    names.sort();
+    let loaded: Vec<(PluginName, Result<Plugin, Failure>)> =
+        names.into_iter().map(|name| (name.clone(), compose::load_plugin(config, sandbox, &name))).collect();
+    let row = |(name, plugin): &(PluginName, Result<Plugin, Failure>)| match plugin {
+        Ok(plugin) => {
+            let manifest = plugin.manifest();
+            vec![name.to_string(), plugin.kind().word().into(), manifest.version.clone(), plugin.digest().short(), manifest.summary.clone()]
+        }
+        Err(failure) => vec![name.to_string(), "does not load".into(), String::new(), String::new(), failure.message().to_owned()],
+    };
+    let text = || table(&["plugin", "kind", "version", "digest", "summary"], loaded.iter().map(row).collect(), 9);
+    let value = |(name, plugin): &(PluginName, Result<Plugin, Failure>)| match plugin {
+        Ok(plugin) => facts(config, plugin),
+        Err(failure) => json!({ "plugin": name, "error": failure.message() }),
+    };
+    terminal.result(text, || loaded.iter().map(value).collect());
+    Ok(if loaded.iter().all(|(_, plugin)| plugin.is_ok()) { Exit::Ok } else { Exit::Error })
+}
+
+fn inspect(config: &Config, sandbox: &Sandbox, named: &str, terminal: &Terminal) -> Result<Exit, Failure> {
+    let wrong = |error: tidegate_vocab::IdError| Failure::usage(error.to_string(), "name a plugin of the folder, or the path of a `.wasm` file");
+    let plugin = if named.ends_with(".wasm") {
+        let path = Path::new(named);
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        compose::load_file(sandbox, &stem.parse().map_err(wrong)?, path)?
+    } else {
+        compose::load_plugin(config, sandbox, &named.parse().map_err(wrong)?)?
+    };
+    terminal.result(|| text(config, &plugin), || facts(config, &plugin));
+    Ok(Exit::Ok)
+}
+
+fn text(config: &Config, plugin: &Plugin) -> String {
+    let manifest = plugin.manifest();
+    let mut out = format!("{} {}, {} {}\n{}\n\n", manifest.name, manifest.version, plugin.kind().word(), plugin.digest(), manifest.summary);
+    let granted = config.plugin.get(plugin.name()).map(|own| own.grants.clone()).unwrap_or_default();
+    // What is asked, imported and lent, side by side in the same words.
+    let rows = ["inputs", "clock", "http"].map(|capability| {
+        let asked = manifest.capabilities.iter().any(|asked| asked == capability);
+        let imported = plugin.imports().iter().any(|import| import.contains(&format!("/{capability}@")));
+        let lent = match capability {
+            "inputs" => granted.inputs.iter().cloned().collect::<Vec<_>>().join(", "),
+            "clock" => if granted.clock { "yes".to_owned() } else { String::new() },
+            _ => granted.http.iter().map(|place| format!("{}:{}", place.host, place.port)).collect::<Vec<_>>().join(", "),
+        };
+        let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
+        vec![capability.to_owned(), yes(asked), yes(imported), if lent.is_empty() { "no".to_owned() } else { lent }]
+    });
+    out.push_str(&table(&["capability", "asked", "imported", "granted"], rows.to_vec(), 9));
+    out.push_str("\nlimits\n");
+    for (limit, value) in limits(config, plugin).as_object().into_iter().flatten() {
+        out.push_str(&format!("  {limit:22} {value}\n"));
+    }
+    out.push_str(&format!("\nreasons for quarantine: {}\n", if manifest.reasons.is_empty() { "none".to_owned() } else { manifest.reasons.join(", ") }));
+    out.push_str(&format!("\nconfiguration\n{:#}\n", manifest.config_schema));
+    out
+}
+
+fn limits(config: &Config, plugin: &Plugin) -> Value {
+    let own = config.plugin.get(plugin.name()).cloned().unwrap_or_default();
+    json!(own.limits(plugin.kind().default_limits()))
+}
+
+fn facts(config: &Config, plugin: &Plugin) -> Value {
+    let manifest = plugin.manifest();
+    let granted = config.plugin.get(plugin.name()).map(|own| own.grants.clone()).unwrap_or_default();
+    let http: Vec<String> = granted.http.iter().map(|place| format!("{}:{}", place.host, place.port)).collect();
+    json!({
+        "plugin": plugin.name(),
+        "kind": plugin.kind().word(),
+        "version": manifest.version,
+        "interface": manifest.interface,
+        "summary": manifest.summary,
+        "digest": plugin.digest(),
+        "asked": manifest.capabilities,
+        "imported": plugin.imports(),
+        "granted": { "inputs": granted.inputs, "clock": granted.clock, "http": http },
+        "limits": limits(config, plugin),
+        "reasons": manifest.reasons,
+        "config_schema": manifest.config_schema,
+    })
+}

@@ -1,0 +1,352 @@
+//! The whole file loads, and every way to break it is answered at its place.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use proptest::prelude::*;
+use tidegate_policy::{Against, Dependence, GateRows, RowsMin, Test, TriggerKind};
+use tidegate_vocab::limits::PluginLimits;
+use tidegate_vocab::{DType, Role, TimeUnit};
+
+use super::*;
+use crate::failure::line_column;
+
+const EVERY_SECTION: &str = include_str!("every_section.toml");
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    File { path: "folder/tidegate.toml".into(), text: text.to_owned() }.check()
+}
+
+/// Replaces `find` in the whole file by `replacement` and expects exactly one problem: its message, its place and its hint.
+fn check(find: &str, replacement: &str, message: &str, under: &str, hint: &str) {
+    assert_eq!(EVERY_SECTION.matches(find).count(), 1, "`{find}` must occur once");
+    let text = EVERY_SECTION.replace(find, replacement);
+    let error = parse(&text).expect_err(message);
+    let found: Vec<&str> = error.problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(found, [message], "instead of `{find}`: `{replacement}`");
+    let problem = &error.problems[0];
+    assert!(text[problem.span.clone()].starts_with(under), "{message}: points at `{}`", &text[problem.span.clone()]);
+    let found_hint = problem.hint.clone().unwrap_or_default();
+    assert!(if hint.is_empty() { found_hint.is_empty() } else { found_hint.contains(hint) }, "{message}: hint `{found_hint}`");
+}
+
+#[test]
+fn every_section_loads() {
+    let config = parse(EVERY_SECTION).unwrap();
+    assert_eq!(config.name(), "tidegate");
+    assert_eq!(config.store.folder, Path::new("folder/state"));
+    assert_eq!(config.store.disk_bytes_max, Some(20 << 30));
+    assert_eq!(config.serve.as_ref().map(|serve| serve.listen.port()), Some(7070));
+    assert!(config.plugins.locked, "http and secrets force the lock on");
+    assert_eq!(config.inputs["weather"].path, Path::new("folder/weather.csv"));
+    let csv = config.plugin(&"csv".parse().unwrap());
+    assert!(csv.grants.inputs.contains("weather"));
+    assert_eq!(csv.limits(PluginLimits::SOURCE).call_ms_max, 30_000);
+    assert_eq!(csv.limits(PluginLimits::CLEANER).call_ms_max, 30_000, "what is written wins over the kind");
+    let unnamed = config.plugin(&"range".parse().unwrap());
+    assert_eq!(unnamed.limits(PluginLimits::CLEANER), PluginLimits::CLEANER);
+    assert_eq!(config.backtest, BacktestConfig { step_rows: 50, warmup_share: 0.1, seeds: vec![0] });
+}
+
+#[test]
+fn a_pipeline_is_whole() {
+    let config = parse(EVERY_SECTION).unwrap();
+    let pipeline = config.pipeline(None).unwrap();
+    let plugins: Vec<_> = pipeline.plugins().map(|(kind, plugin)| (kind, plugin.plugin.as_str(), plugin.serving)).collect();
+    let expected = [
+        ("source", "csv", false),
+        ("cleaner", "missing", true),
+        ("cleaner", "range", true),
+        ("evaluator", "classification", false),
+        ("evaluator", "latency", false),
+        ("alerter", "log", false),
+    ];
+    assert_eq!(plugins, expected);
+    assert_eq!(pipeline.cleaners[1].config["columns"]["*"]["low"], -8.0);
+    let time = pipeline.contract.time.clone().unwrap();
+    assert_eq!((time.unit, time.origin_us), (Some(TimeUnit::D), -662_688_000_000_000));
+    assert_eq!(pipeline.contract.label.delay_us, 86_400_000_000);
+    // In the order of the file, not of the alphabet: models number their inputs by it.
+    assert_eq!(pipeline.contract.features().next(), Some("temperature"));
+    assert_eq!(pipeline.contract.features().nth(1), Some("dew_point"));
+    assert_eq!((pipeline.model.window_rows, pipeline.model.spec.hidden.as_slice()), (4_000, &[32][..]));
+    assert_eq!(pipeline.triggers[0].kind, TriggerKind::Volume { new_rows: 1_000 });
+    assert_eq!(pipeline.triggers[1].cooldown_rows, Some(500));
+    let gate = &pipeline.gate;
+    assert_eq!((gate.rows, &gate.dependence, gate.rows_min), (GateRows::Arriving, &Dependence::Time, RowsMin::Rows(300)));
+    assert_eq!(gate.check(), []);
+    assert_eq!((gate.rules[0].against, gate.rules[0].test), (Against::Champion, Test::NonInferior { margin: 0.02 }));
+    assert_eq!(gate.rules[3].test, Test::RatioUpper { ratio_max: 1.1 });
+    assert_eq!(pipeline.rollout.as_ref().map(|rollout| rollout.canary.as_slice()), Some(&[1, 5, 25, 50][..]));
+}
+
+#[test]
+fn sections_of_other_commands_are_said_once() {
+    let config = parse(EVERY_SECTION).unwrap();
+    let note = config.unserved("backtest").unwrap();
+    assert_eq!(note, "`[serve]`, `[pipeline.rain.rollout]`, `[store] retention_days and disk_bytes_max` are not served by `backtest`");
+    let text = EVERY_SECTION.replace("retention_days = 3650", "").replace("disk_bytes_max = \"20GiB\"", "");
+    let text = text.split("[pipeline.rain.rollout]").next().unwrap();
+    assert_eq!(parse(text).unwrap().unserved("run").unwrap(), "`[serve]` is not served by `run`");
+}
+
+#[test]
+fn the_example_of_init_loads_and_has_nothing_unserved() {
+    let config = parse(crate::commands::example()).unwrap();
+    assert_eq!(config.unserved("run"), None);
+    assert_eq!(lint(&config.pipelines[0].gate), Vec::<String>::new());
+}
+
+#[test]
+fn unknown_keys_name_the_nearest() {
+    check(
+        "cooldown_rows = 500",
+        "cooldown_row = 500",
+        "unknown key `cooldown_row` in `[pipeline.rain.trigger]`",
+        "cooldown_row",
+        "did you mean `cooldown_rows`?",
+    );
+    check("step_rows = 50", "x = 1", "unknown key `x` in `[backtest]`", "x", "keys here: `seeds`, `step_rows`, `warmup_share`");
+    check("[serve]", "[server]", "unknown key `server` in the file", "server", "did you mean `serve`?");
+    check(
+        "serving = true },\n  {",
+        "servings = true },\n  {",
+        "unknown key `servings` in `[pipeline.rain.cleaners]`",
+        "servings",
+        "did you mean `serving`?",
+    );
+    check("test = \"superior\"", "test = \"superior\"\nmargin = 0.1", "unknown key `margin` in `[pipeline.rain.gate.rule]`", "margin", "");
+}
+
+#[test]
+fn values_out_of_bounds_say_what_was_expected_and_found() {
+    check("looks_max = 3", "looks_max = 0", "`[pipeline.rain.gate] looks_max` must be a whole number from 1 to 100, found `0`", "0", "");
+    check("hidden = [32]", "hidden = [0]", "`[pipeline.rain.model] hidden` must be a whole number from 1 to 16,384, found `0`", "0", "");
+    check(
+        "confidence = 0.95",
+        "confidence = 95",
+        "`[pipeline.rain.gate] confidence` must be a number from 0.500001 to 0.999999, found `95`",
+        "95",
+        "keys here: `against`, `id`, `metric`, `test`",
+    );
+    check(
+        "confidence = 0.95",
+        "confidence = nan",
+        "`[pipeline.rain.gate] confidence` must be a number from 0.500001 to 0.999999, found `nan`",
+        "nan",
+        "",
+    );
+    check(
+        "window_rows = 4000",
+        "window_rows = \"all\"",
+        "`[pipeline.rain.model] window_rows` must be a whole number from 10 to 1,000,000,000, found the text `all`",
+        "\"all\"",
+        "",
+    );
+    check(
+        "\"20GiB\"",
+        "\"20 gigs\"",
+        "`[store] disk_bytes_max` must be a size such as `256MiB`, from 64MiB to 1024TiB, found the text `20 gigs`",
+        "\"20",
+        "",
+    );
+    check(
+        "delay = \"1d\"",
+        "delay = \"a day\"",
+        "`[pipeline.rain.contract.label] delay` must be a duration such as `1d` or `12h`, found `a day`",
+        "\"a day\"",
+        "",
+    );
+    check(
+        "\"1949-01-01\"",
+        "\"1949-02-30\"",
+        "`[pipeline.rain.contract.time] origin` must be a date such as `1949-01-01`, or an instant, found `1949-02-30`",
+        "\"1949",
+        "",
+    );
+    check(
+        "canary = [1, 5, 25, 50]",
+        "canary = [5, 5]",
+        "`[pipeline.rain.rollout] canary` must be at most 20 shares in percent, rising",
+        "[5",
+        "",
+    );
+    check("\"auto\"", "\"tpu\"", "`[pipeline.rain.model] device` must be `auto`, `cpu` or `cuda:N`, found `tpu`", "\"tpu\"", "");
+    check(
+        "port = 443",
+        "port = 70000",
+        "`[plugin.webhook.grant.http] port` must be a whole number from 1 to 65,535, found `70000`",
+        "70000",
+        "",
+    );
+}
+
+#[test]
+fn words_that_are_no_choice_name_the_nearest() {
+    check(
+        "test = \"ratio-upper\"\nratio_max = 1.10",
+        "test = \"ratio-uper\"",
+        "`[pipeline.rain.gate.rule] test` cannot be `ratio-uper`",
+        "\"ratio-uper\"",
+        "did you mean `ratio-upper`?",
+    );
+    check(
+        "rows = \"arriving\"",
+        "rows = \"held out\"",
+        "`[pipeline.rain.gate] rows` cannot be `held out`",
+        "\"held out\"",
+        "did you mean `held-out`?",
+    );
+    check(
+        "temperature = \"f64\"",
+        "temperature = \"float\"",
+        "`[pipeline.rain.contract.columns] temperature` cannot be `float`",
+        "\"float\"",
+        "",
+    );
+    check(
+        "family = \"mlp\"",
+        "family = \"causal-lm\"",
+        "this build does not train models of this family",
+        "\"causal-lm\"",
+        "`linear` and `mlp`",
+    );
+}
+
+#[test]
+fn names_that_refer_to_nothing_are_found() {
+    check(
+        "inputs = [\"weather\"]",
+        "inputs = [\"wether\"]",
+        "there is no input `wether` to grant",
+        "\"wether\"",
+        "did you mean `weather`?",
+    );
+    check(
+        "plugin = \"csv\", config",
+        "plugin = \"CSV reader\", config",
+        "`CSV reader` cannot be a plugin name: expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter",
+        "\"CSV reader\"",
+        "",
+    );
+    check("id = \"not-naive\"", "id = \"not-worse\"", "two rules have the id `not-worse`", "\"not-worse\"", "");
+    check("classes = [\"0\", \"1\"]", "classes = [\"0\", \"0\"]", "the class `0` is listed twice", "\"0\"", "");
+    check(
+        "temperature_max = \"f64\" }",
+        "rain = \"f64\" }",
+        "the label `rain` is also among the columns a model learns from",
+        "{",
+        "remove it from `columns`",
+    );
+}
+
+#[test]
+fn what_is_missing_comes_with_an_example() {
+    check("new_rows = 1000", "", "`[pipeline.rain.trigger]` has no `new_rows`", "[[pipeline.rain.trigger]]", "add `new_rows = 1000`");
+    check("column = \"rain\", ", "", "`[pipeline.rain.contract.label]` has no `column`", "{", "add `column = \"day\"`");
+    check("path = \"weather.csv\"", "", "`[input.weather]` has no `path`", "[input.weather]", "add `path = \"rows.csv\"`");
+    let error = parse("").expect_err("an empty file has no pipeline");
+    assert_eq!(error.problems[0].message, "the file has no `pipeline`");
+}
+
+#[test]
+fn a_public_address_needs_tokens_and_other_stores_are_refused() {
+    check(
+        "\"127.0.0.1:7070\"\ntokens = \"state/tokens\"",
+        "\"0.0.0.0:7070\"",
+        "`0.0.0.0:7070` is open to others and no tokens guard it",
+        "\"0.0.0.0",
+        "127.0.0.1",
+    );
+    check(
+        "folder = \"state\" ",
+        "metadata = \"postgres://x\" ",
+        "`[store] metadata` is not served by this build, which keeps its state in a folder",
+        "\"postgres",
+        "set `folder`",
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_said_at_its_place() {
+    let error = parse("[store]\nfolder = state\n").expect_err("not TOML");
+    assert!(error.problems[0].message.starts_with("this is not TOML: "), "{}", error.problems[0].message);
+    assert_eq!(line_column("[store]\nfolder = state\n", error.problems[0].span.start), (2, 10));
+}
+
+#[test]
+fn columns_can_be_tables() {
+    let column = "{ dtype = \"utf8\", role = \"slice\", nullable = true, categories = [\"north\", \"south\"] }";
+    let config = parse(&EVERY_SECTION.replace("visibility = \"f64\"", &format!("visibility = {column}"))).unwrap();
+    let column = &config.pipelines[0].contract.columns[3];
+    assert_eq!((column.name.as_str(), column.dtype, &column.role, column.nullable), ("visibility", DType::Utf8, &Role::Slice, true));
+    let visibility = "visibility = \"f64\"";
+    check(visibility, "visibility = { dtype = \"f64\", low = 2.0, high = 1.0 }", "`low` (2) is above `high` (1)", "1.0", "");
+    check(
+        visibility,
+        "visibility = { dtype = \"f64\", categories = [] }",
+        "`[pipeline.rain.contract.columns.visibility] categories` is for text columns",
+        "[]",
+        "",
+    );
+    check(
+        visibility,
+        "visibility = { dtype = \"utf8\", low = 1 }",
+        "`[pipeline.rain.contract.columns.visibility] low` means nothing for a text column",
+        "1",
+        "",
+    );
+}
+
+#[test]
+fn missing_plugins_list_those_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = File { path: folder.path().join("tidegate.toml"), text: EVERY_SECTION.to_owned() };
+    let config = file.check().unwrap();
+    let plugins = folder.path().join("plugins");
+    std::fs::create_dir(&plugins).unwrap();
+    for name in ["csv", "missing", "range", "classificatoin", "log"] {
+        touch(&plugins.join(format!("{name}.wasm")));
+    }
+    let error = config.check_files().expect_err("two plugins and the input are missing");
+    let messages: Vec<String> =
+        error.problems.iter().map(|problem| problem.message.replace(&folder.path().display().to_string(), "…")).collect();
+    assert_eq!(messages[0], "there is no file or folder `…/weather.csv` for the input `weather`");
+    assert!(messages[1].starts_with("there is no evaluator plugin `classification` in `"), "{}", messages[1]);
+    assert!(messages[2].starts_with("there is no evaluator plugin `latency` in `"), "{}", messages[2]);
+    let hint = error.problems[1].hint.clone().unwrap();
+    assert_eq!(hint, "did you mean `classificatoin`? found there: `classificatoin`, `csv`, `log`, `missing`, `range`");
+    for name in ["plugins/classification.wasm", "plugins/latency.wasm", "weather.csv"] {
+        touch(&folder.path().join(name));
+    }
+    assert!(config.check_files().is_ok());
+}
+
+fn touch(path: &Path) {
+    std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+}
+
+#[test]
+fn a_pipeline_is_chosen_by_name() {
+    let config = parse(EVERY_SECTION).unwrap();
+    assert!(config.pipeline(Some("rain")).is_ok());
+    let error = config.pipeline(Some("rian")).expect_err("there is no such pipeline");
+    assert_eq!(error.problems[0].hint.as_deref(), Some("did you mean `rain`?"));
+}
+
+proptest! {
+    /// Whatever a person deletes or types into the file, the answer is a configuration or problems with places inside the file.
+    #[test]
+    fn no_text_panics(start in 0usize..EVERY_SECTION.len(), length in 0usize..80, typed in "\\PC{0,12}") {
+        let boundary = |at: usize| (at.min(EVERY_SECTION.len())..).find(|at| EVERY_SECTION.is_char_boundary(*at)).unwrap();
+        let (start, end) = (boundary(start), boundary(start + length));
+        let text = format!("{}{typed}{}", &EVERY_SECTION[..start], &EVERY_SECTION[end..]);
+        if let Err(error) = parse(&text) {
+            prop_assert!(!error.problems.is_empty());
+            for problem in &error.problems {
+                prop_assert!(problem.span.end <= text.len() && problem.span.start <= problem.span.end);
+            }
+            let failure = crate::failure::Failure::from(error);
+            prop_assert!(failure.render(false).starts_with("error: "));
+        }
+    }
+}
