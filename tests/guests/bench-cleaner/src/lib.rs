@@ -1,0 +1,157 @@
+//! A cleaner that does the one thing that its configuration names, so that the bench of the sandbox can time it.
+
+use std::cell::Cell;
+use std::hint::black_box;
+
+use exports::tidegate::plugin::{cleaner, lifecycle};
+use tidegate::plugin::failures::Failure;
+use tidegate::plugin::rows::{Batch, DataError, Editor, TextValues};
+
+wit_bindgen::generate!({ path: "../../../wit", world: "cleaner-plugin", generate_all });
+
+// The host reads the manifest from this section without running anything.
+#[used]
+#[unsafe(link_section = "tidegate:manifest")]
+static MANIFEST: [u8; include_bytes!("../plugin.toml").len()] = *include_bytes!("../plugin.toml");
+
+const MODES: [&str; 12] = [
+    "nothing", "read-f64", "read-text", "read-raw", "write-f64", "write-text", "write-raw", "clip-host", "clip-guest", "z-score",
+    "nan-mask", "text-clean",
+];
+const LOW: f64 = -1.0;
+const HIGH: f64 = 1.0;
+
+thread_local! {
+    static MODE: Cell<&'static str> = const { Cell::new("nothing") };
+    static WINDOW: Cell<u32> = const { Cell::new(u32::MAX) };
+}
+
+struct Bench;
+
+impl lifecycle::Guest for Bench {
+    fn configure(config: String) -> Result<(), Vec<lifecycle::Issue>> {
+        let Some(mode) = MODES.into_iter().find(|mode| config.contains(&format!("\"{mode}\""))) else {
+            return Err(vec![lifecycle::Issue { pointer: "/mode".into(), message: "no such mode".into() }]);
+        };
+        MODE.set(mode);
+        if let Some((_, rest)) = config.split_once("\"window\":") {
+            let digits: String = rest.chars().skip_while(|c| *c == ' ').take_while(char::is_ascii_digit).collect();
+            WINDOW.set(digits.parse().unwrap_or(u32::MAX));
+        }
+        Ok(())
+    }
+
+    fn probe() -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl cleaner::Guest for Bench {
+    fn clean(rows: &Batch, edit: &Editor) -> Result<(), Failure> {
+        let mode = MODE.get();
+        if mode == "nothing" {
+            return Ok(());
+        }
+        run(mode, rows, edit).map_err(|error| Failure { code: error.code, message: error.message, retryable: false, retry_after_ms: None })
+    }
+}
+
+/// The windows that cover the rows.
+fn windows(rows: u32) -> impl Iterator<Item = (u32, u32)> {
+    let window = WINDOW.get().min(rows.max(1));
+    (0..rows.div_ceil(window)).map(move |index| (index * window, window.min(rows - index * window)))
+}
+
+fn run(mode: &str, batch: &Batch, edit: &Editor) -> Result<(), DataError> {
+    let (rows, columns) = (batch.row_count(), batch.columns().len() as u32);
+    match mode {
+        "nan-mask" => return nan_mask(batch, edit, rows, columns),
+        "z-score" => return (0..columns).try_for_each(|column| z_score(batch, edit, rows, column)),
+        _ => {}
+    }
+    for column in 0..columns {
+        if mode == "clip-host" {
+            edit.clip(column, LOW, HIGH)?;
+            continue;
+        }
+        for (start, count) in windows(rows) {
+            match mode {
+                "read-f64" => drop(black_box(batch.read_f64(column, start, count)?)),
+                "read-text" => drop(black_box(batch.read_text(column, start, count)?)),
+                "read-raw" => drop(black_box(batch.read_raw(column, start, count)?)),
+                "write-f64" => edit.write_f64(column, start, &batch.read_f64(column, start, count)?, &[])?,
+                "write-raw" => edit.write_raw(column, start, &batch.read_raw(column, start, count)?, &[])?,
+                "write-text" => edit.write_text(column, start, &batch.read_text(column, start, count)?, &[])?,
+                "clip-guest" => {
+                    let mut values = batch.read_f64(column, start, count)?;
+                    for value in &mut values {
+                        *value = if *value < LOW { LOW } else { *value };
+                        *value = if *value > HIGH { HIGH } else { *value };
+                    }
+                    edit.write_f64(column, start, &values, &[])?;
+                }
+                "text-clean" => text_clean(batch, edit, column, start, count)?,
+                _ => unreachable!("configure has checked the mode"),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rows with a NaN in any column go.
+fn nan_mask(batch: &Batch, edit: &Editor, rows: u32, columns: u32) -> Result<(), DataError> {
+    for (start, count) in windows(rows) {
+        let mut mask = vec![1_u8; count as usize];
+        for column in 0..columns {
+            let values = batch.read_f64(column, start, count)?;
+            for (keep, value) in mask.iter_mut().zip(&values) {
+                *keep &= u8::from(*value == *value);
+            }
+        }
+        edit.keep(start, &mask, "nan")?;
+    }
+    Ok(())
+}
+
+/// Lanes that sums are taken in, so that they do not wait for each other.
+const LANES: usize = 8;
+
+fn sums(values: &[f64], mut of: impl FnMut(f64) -> f64) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest: f64 = chunks.remainder().iter().map(|value| of(*value)).sum();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += of(*value);
+        }
+    }
+    lanes.iter().sum::<f64>() + rest
+}
+
+fn z_score(batch: &Batch, edit: &Editor, rows: u32, column: u32) -> Result<(), DataError> {
+    let mut values = batch.read_f64(column, 0, rows)?;
+    let mean = sums(&values, |value| value) / f64::from(rows);
+    let deviation = (sums(&values, |value| (value - mean) * (value - mean)) / f64::from(rows)).sqrt();
+    for value in &mut values {
+        *value = (*value - mean) / deviation;
+    }
+    edit.write_f64(column, 0, &values, &[])
+}
+
+/// Trims each text and makes its ASCII letters small.
+fn text_clean(batch: &Batch, edit: &Editor, column: u32, start: u32, count: u32) -> Result<(), DataError> {
+    let text = batch.read_text(column, start, count)?;
+    let mut bytes = Vec::with_capacity(text.bytes.len());
+    let mut offsets = Vec::with_capacity(text.offsets.len());
+    offsets.push(0);
+    for ends in text.offsets.windows(2) {
+        let cell = text.bytes[ends[0] as usize..ends[1] as usize].trim_ascii();
+        let from = bytes.len();
+        bytes.extend_from_slice(cell);
+        bytes[from..].make_ascii_lowercase();
+        offsets.push(bytes.len() as u32);
+    }
+    edit.write_text(column, start, &TextValues { offsets, bytes }, &[])
+}
+
+export!(Bench);
