@@ -49,7 +49,7 @@ pub struct Failure {
     message: String,
     causes: Vec<String>,
     hint: Option<String>,
-    place: Option<Place>,
+    place: Option<Box<Place>>,
 }
 
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Failure {
     /// This failure, shown at a place of the settings file.
     pub fn at(mut self, file: &File, span: std::ops::Range<usize>, label: &str) -> Failure {
         let problem = Problem { message: self.message.clone(), label: label.to_owned(), span, hint: self.hint.clone() };
-        self.place = Some(Place { file: file.clone(), problems: vec![problem] });
+        self.place = Some(Box::new(Place { file: file.clone(), problems: vec![problem] }));
         self
     }
 
@@ -155,7 +155,7 @@ impl From<ConfigError> for Failure {
             message: error.to_string(),
             causes: Vec::new(),
             hint: first.and_then(|problem| problem.hint.clone()),
-            place: Some(Place { file: error.file, problems: error.problems }),
+            place: Some(Box::new(Place { file: error.file, problems: error.problems })),
         }
     }
 }

@@ -45,7 +45,7 @@ impl Progress {
 
     /// Says that `done` units are done, and what is going on.
     pub fn at(&mut self, done: u64, message: &str) {
-        let percent = if self.total == 0 { 100 } else { done.saturating_mul(100) / self.total };
+        let percent = done.saturating_mul(100).checked_div(self.total).unwrap_or(100);
         match &mut self.display {
             Display::Bar(bar) => {
                 bar.set_position(done);

@@ -51,7 +51,7 @@ impl Width {
                 width: 380.0,
                 plot: (38.0, 372.0),
                 plot_y: (30.0, 260.0),
-                lane_height: 38.0,
+                lane_height: 42.0,
                 lane_label_above: true,
                 time_ticks_max: 5,
             },
@@ -288,7 +288,7 @@ fn clipped(name: &str, chars_max: usize) -> String {
 }
 
 fn lane_marks(report: &BacktestReport, lane: &Lane, frame: &Frame, x: Scale, top: f64) -> Markup {
-    let middle = if frame.lane_label_above { top + frame.lane_height - 11.0 } else { top + frame.lane_height / 2.0 };
+    let middle = if frame.lane_label_above { top + frame.lane_height - 15.0 } else { top + frame.lane_height / 2.0 };
     let name = report.lane_name(lane);
     let (label_x, label_y) = if frame.lane_label_above { (frame.plot.0, top + 12.0) } else { (frame.plot.1 + 8.0, middle + 4.0) };
     let trainings = report.trainings.iter().filter(|mark| mark.settings == lane.settings && mark.seed == lane.seed);

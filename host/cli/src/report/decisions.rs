@@ -50,7 +50,7 @@ fn decision(entry: &DecisionEntry) -> Markup {
                     span.version { (decision.version) }
                     span.when { (day(decision.at)) }
                     span.row { "row " (grouped(entry.row)) }
-                    span.reason { (decision.reason) }
+                    span.reason { (prose(&decision.reason)) }
                 }
                 @if decision.rules.is_empty() {
                     p.empty { "No rule was computed." }
@@ -58,6 +58,15 @@ fn decision(entry: &DecisionEntry) -> Markup {
                     div.scroll { (verdicts(&decision.rules)) }
                 }
             }
+        }
+    }
+}
+
+/// A sentence whose literals stand between backticks.
+fn prose(text: &str) -> Markup {
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Reports of made-up backtests, as all three of their forms.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use rand::RngExt as _;
 use tidegate_vocab::{DecidedBy, RuleVerdict, Seed, Verdict};
 
