@@ -98,6 +98,7 @@ pub enum Command {
     /// Make a version champion by hand
     Promote {
         /// The version, such as `v3`
+        #[arg(id = "number", value_name = "VERSION")]
         version: VersionNo,
         /// Why, for the journal
         #[arg(long, value_name = "TEXT")]
@@ -106,6 +107,7 @@ pub enum Command {
     /// Make the previous champion, or VERSION, champion again
     Rollback {
         /// The version, such as `v2`; the one that served before, when left out
+        #[arg(id = "number", value_name = "VERSION")]
         version: Option<VersionNo>,
         /// Why, for the journal
         #[arg(long, value_name = "TEXT")]
@@ -114,6 +116,7 @@ pub enum Command {
     /// Tell the story of a version: data, training, measurements, verdicts, who decided
     Explain {
         /// The version, such as `v3`; the champion, when left out
+        #[arg(id = "number", value_name = "VERSION")]
         version: Option<VersionNo>,
     },
     /// Read the journal
