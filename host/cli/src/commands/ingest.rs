@@ -19,6 +19,7 @@ use crate::terminal::{Terminal, table};
 pub fn ingest(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     config.check_files()?;
+    config.unserved("ingest").iter().for_each(|note| terminal.note(note));
     let chosen = chosen(&config, global)?;
     compose::block_on(async {
         let state = compose::open_state(&config).await?;

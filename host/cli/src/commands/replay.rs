@@ -32,6 +32,7 @@ pub fn replay(global: &Global, options: &Backtest, terminal: &Terminal) -> Resul
     for path in &global.settings {
         let config = File::read(path)?.check()?;
         config.check_files()?;
+        config.unserved("backtest").iter().for_each(|note| terminal.note(note));
         configs.push(config);
     }
     let mut report: Option<BacktestReport> = None;

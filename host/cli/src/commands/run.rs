@@ -22,6 +22,7 @@ use crate::terminal::Terminal;
 pub fn run(global: &Global, force: bool, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     config.check_files()?;
+    config.unserved("run").iter().for_each(|note| terminal.note(note));
     let chosen = chosen(&config, global)?;
     compose::block_on(async {
         let state = compose::open_state(&config).await?;
