@@ -234,8 +234,6 @@ fn disk_is_full(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
-
     use std::io::Write as _;
 
     use super::*;

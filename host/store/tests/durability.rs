@@ -93,6 +93,7 @@ async fn other_formats_are_refused() {
 async fn an_interrupted_commit_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
+    let mut interrupted = 0;
     for rounds in 0..40 {
         let store = SqliteStore::open(&path).await.unwrap();
         let fence = store.take_fence("test").await.unwrap();
@@ -112,6 +113,7 @@ async fn an_interrupted_commit_leaves_nothing() {
         })
         .await;
         drop(commit);
+        interrupted += u32::from(ended.is_none());
         if let Some(result) = &ended {
             result.as_ref().unwrap();
         }
@@ -121,6 +123,7 @@ async fn an_interrupted_commit_leaves_nothing() {
         assert!(after == 200 || (after == 0 && ended.is_none()), "{after} of 200 entries after {rounds} polls");
         store.close().await;
     }
+    assert!(interrupted > 3, "only {interrupted} commits were interrupted");
 }
 
 #[tokio::test]

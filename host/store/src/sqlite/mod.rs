@@ -44,12 +44,16 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Newer`] for a database of a newer version, [`StoreError::Corrupt`] for a file that is not a database of ours.
     pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_with(path, CONNECTIONS_MAX).await
+    }
+
+    async fn open_with(path: &Path, connections: u32) -> Result<SqliteStore, StoreError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
-        SqliteStore::connect(path.to_owned(), options, CONNECTIONS_MAX).await
+        SqliteStore::connect(path.to_owned(), options, connections).await
     }
 
     /// A new database in memory, gone when the store is dropped.
@@ -228,14 +232,12 @@ impl MetaStore for SqliteStore {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     #[tokio::test]
     async fn a_full_database_is_its_own_error_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&folder.path().join("db")).await.unwrap();
+        let store = SqliteStore::open_with(&folder.path().join("db"), 1).await.unwrap();
         let fence = store.take_fence("test").await.unwrap();
         let pipeline: PipelineId = "weather".parse().unwrap();
         let note = || Write::Journal { kind: "note".into(), body: 1.into() };

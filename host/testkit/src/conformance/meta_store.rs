@@ -106,7 +106,7 @@ async fn cleaned_parts_are_idempotent<S: MetaStore>(store: &S) {
     assert_eq!(store.clean_parts(&p, &digest(1), 0).await.unwrap(), [one.clone(), two.clone()]);
     // The first row is kept out, so the part has fewer rows than its raw part; it still holds the rows up to the end.
     assert_eq!(store.clean_parts(&p, &digest(1), 9).await.unwrap().len(), 2);
-    assert_eq!(store.clean_parts(&p, &digest(1), 10).await.unwrap(), [two.clone()]);
+    assert_eq!(store.clean_parts(&p, &digest(1), 10).await.unwrap(), std::slice::from_ref(&two));
     assert!(store.clean_parts(&p, &digest(2), 0).await.unwrap().is_empty());
     let mut other = one.clone();
     other.digest = digest(77);
