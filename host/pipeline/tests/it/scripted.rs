@@ -22,7 +22,7 @@ pub struct History {
 impl History {
     pub fn new(seed: u64, row_count: usize) -> History {
         let mut rng = Seed(seed).rng("history");
-        let row = |index: usize| {
+        let mut row = |index: usize| {
             let (a, b): (f64, f64) = (rng.random_range(-1.0..1.0), rng.random_range(-1.0..1.0));
             let turned = index >= row_count / 2;
             let score = if turned { a - b } else { a + b } + rng.random_range(-0.3..0.3);
@@ -30,7 +30,7 @@ impl History {
             let first = if index % 50 == 7 { String::new() } else { format!("{a:.6}") };
             [index.to_string(), first, format!("{b:.6}"), u8::from(score > 0.0).to_string()]
         };
-        History { rows: (0..row_count).map(row).collect() }
+        History { rows: (0..row_count).map(&mut row).collect() }
     }
 }
 
@@ -142,7 +142,13 @@ pub fn settings(seed: u64, rows: GateRows) -> Settings {
         model: ModelSpec::new(Family::Linear),
         window_rows: 600,
         held_out_rows: 200,
-        triggers: vec![TriggerRule::new(TriggerKind::Volume { new_rows: 300 })],
+        triggers: vec![TriggerRule {
+            kind: TriggerKind::Volume { new_rows: 300 },
+            cooldown_rows: None,
+            cooldown: None,
+            min_new_rows: None,
+            rejections_max: None,
+        }],
         gate: Gate {
             rows,
             dependence: Dependence::Independent,
