@@ -3,8 +3,6 @@
 //! Invariant: stdout is what was asked for, stderr is everything else, the exit code says how it ended. Everything that can be
 //! wrong with the settings is said before anything is opened. No rule lives here: what is decided is decided in `policy`.
 
-#![allow(dead_code, unused_imports, reason = "the loop that reads the rest of the configuration and fills the report is wired next")]
-
 mod args;
 mod commands;
 mod compose;

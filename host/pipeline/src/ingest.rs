@@ -164,6 +164,15 @@ async fn clean_one(
     stores.queue.enqueue(stores.fence, &settings.id, WorkUnit { key, plan }).await?;
     let now = stores.clock.now();
     let leased = stores.queue.lease(stores.fence, &settings.id, "ingest", now, now.plus_micros(CLEAN_LEASE_US)).await?;
+    // Units come in the order in which raw parts do, so the oldest free one is this one. If it is not, somebody else is at work
+    // on it: doing it here too gives the same part, but only the holder of the lease completes it.
+    let leased = match leased {
+        Some(other) if other.unit.key != key => {
+            stores.queue.release(&other).await?;
+            None
+        }
+        leased => leased,
+    };
 
     let batch = match batch {
         Some(batch) => batch,

@@ -37,7 +37,8 @@ pub trait WorkQueue: Send + Sync {
     /// Adds a unit; `false` when a unit with its key is there already, done or not.
     async fn enqueue(&self, fence: Fence, pipeline: &PipelineId, unit: WorkUnit) -> Result<bool, StoreError>;
 
-    /// Leases the oldest unit of `pipeline` that is neither done nor held by a lease that still runs at `now`.
+    /// Leases the oldest unit of `pipeline` that is neither done nor held by a lease that still runs at `now`. A lease from under
+    /// an older fence is over: its process has lost the right to write.
     async fn lease(
         &self,
         fence: Fence,

@@ -15,6 +15,7 @@ struct Place {
     pipeline: PipelineId,
     unit: WorkUnit,
     lease: u64,
+    fence: u64,
     until: Option<Timestamp>,
     result: Option<Digest>,
 }
@@ -32,7 +33,7 @@ impl WorkQueue for MemoryStore {
         kept.check(fence)?;
         let new = kept.queue.find(pipeline, &unit.key).is_none();
         if new {
-            kept.queue.0.push(Place { pipeline: pipeline.clone(), unit, lease: 0, until: None, result: None });
+            kept.queue.0.push(Place { pipeline: pipeline.clone(), unit, lease: 0, fence: 0, until: None, result: None });
         }
         Ok(new)
     }
@@ -48,8 +49,9 @@ impl WorkQueue for MemoryStore {
         let mut kept = self.kept();
         kept.check(fence)?;
         let mut free = kept.queue.0.iter_mut().filter(|place| place.pipeline == *pipeline && place.result.is_none());
-        let Some(place) = free.find(|place| place.until.is_none_or(|until| until <= now)) else { return Ok(None) };
+        let Some(place) = free.find(|place| place.fence < fence.0 || place.until.is_none_or(|until| until <= now)) else { return Ok(None) };
         place.lease += 1;
+        place.fence = fence.0;
         place.until = Some(until);
         let unit = place.unit.clone();
         Ok(Some(Leased { pipeline: pipeline.clone(), unit, fence, lease: place.lease, owner: owner.to_owned(), until }))

@@ -64,13 +64,5 @@ fn config(arguments: &crate::args::Global) -> Result<Config, Failure> {
 /// # Errors
 /// A [`Failure`] that lists the pipelines.
 fn chosen<'a>(config: &'a Config, global: &crate::args::Global) -> Result<&'a PipelineConfig, Failure> {
-    let known = || config.pipelines.iter().map(|pipeline| format!("`{}`", pipeline.id)).collect::<Vec<_>>().join(", ");
-    match (&global.pipeline, config.pipelines.as_slice()) {
-        (Some(name), pipelines) => pipelines
-            .iter()
-            .find(|pipeline| pipeline.id.as_str() == name)
-            .ok_or_else(|| Failure::usage(format!("there is no pipeline `{name}`"), format!("there are {}", known()))),
-        (None, [only]) => Ok(only),
-        (None, _) => Err(Failure::usage("the settings have several pipelines", format!("name one with `--pipeline`: {}", known()))),
-    }
+    Ok(config.pipeline(global.pipeline.as_deref())?)
 }

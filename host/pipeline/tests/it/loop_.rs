@@ -70,3 +70,18 @@ async fn without_a_gate_every_training_is_a_promotion() {
     let (found, _) = replay(4, true).await;
     assert_eq!((found.promotions, found.holds, found.rejections), (found.trainings, 0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn every_decision_but_a_hold_is_an_alert() {
+    let history = Arc::new(History::new(5, 3_000));
+    let store = Arc::new(MemoryStore::new());
+    let clock = Arc::new(SimulatedClock::new(Timestamp(0)));
+    let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let mut plugins = plugins(&history);
+    plugins.alerters.push(crate::scripted::alerter(&count));
+    let stores = stores(&store, Arc::clone(&clock) as _).await;
+    let settings = settings(5, GateRows::Arriving);
+    let found = backtest(settings, plugins, stores, clock, HOW, Box::new(Silent)).await.unwrap();
+    assert!(found.promotions > 0);
+    assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), found.promotions + found.rejections);
+}

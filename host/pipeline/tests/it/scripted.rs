@@ -106,6 +106,10 @@ impl AlertPort for Count {
     }
 }
 
+pub fn alerter(count: &Arc<std::sync::atomic::AtomicU32>) -> PluginStep<dyn AlertPort> {
+    step("count", Box::new(Count(Arc::clone(count))) as Box<dyn AlertPort>)
+}
+
 fn step<P: ?Sized>(name: &str, port: Box<P>) -> PluginStep<P> {
     PluginStep { name: name.parse().unwrap(), digest: Digest::of(name), config: serde_json::json!({}), port: Some(port) }
 }

@@ -77,7 +77,7 @@ CREATE INDEX journal_of ON journal (pipeline, seq);
 
 CREATE TABLE work (
     place INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, key BLOB NOT NULL, plan BLOB NOT NULL,
-    lease INTEGER NOT NULL, owner TEXT NOT NULL, until INTEGER, result BLOB,
+    lease INTEGER NOT NULL, fence INTEGER NOT NULL, owner TEXT NOT NULL, until INTEGER, result BLOB,
     UNIQUE (pipeline, key)
 ) STRICT;
 CREATE INDEX work_pending ON work (pipeline, place) WHERE result IS NULL;

@@ -26,7 +26,7 @@ impl WorkQueue for SqliteStore {
         let failed = self.failed("enqueuing a work unit");
         let (_turn, mut transaction) = self.writing().await?;
         self.check_fence(&mut transaction, fence).await?;
-        let sql = "INSERT INTO work (pipeline, key, plan, lease, owner) VALUES (?, ?, ?, 0, '') ON CONFLICT DO NOTHING";
+        let sql = "INSERT INTO work (pipeline, key, plan, lease, fence, owner) VALUES (?, ?, ?, 0, 0, '') ON CONFLICT DO NOTHING";
         let query = sqlx::query(sql).bind(pipeline.as_str()).bind(bytes(&unit.key)).bind(unit.plan);
         let done = query.execute(&mut *transaction).await.map_err(&failed)?;
         transaction.commit().await.map_err(&failed)?;
@@ -44,10 +44,11 @@ impl WorkQueue for SqliteStore {
         let failed = self.failed("leasing a work unit");
         let (_turn, mut transaction) = self.writing().await?;
         self.check_fence(&mut transaction, fence).await?;
-        let sql = "UPDATE work SET lease = lease + 1, owner = ?, until = ? WHERE place =
-            (SELECT place FROM work WHERE pipeline = ? AND result IS NULL AND (until IS NULL OR until <= ?) ORDER BY place LIMIT 1)
+        let sql = "UPDATE work SET lease = lease + 1, fence = ?1, owner = ?2, until = ?3 WHERE place =
+            (SELECT place FROM work WHERE pipeline = ?4 AND result IS NULL AND (until IS NULL OR until <= ?5 OR fence < ?1)
+             ORDER BY place LIMIT 1)
             RETURNING key, plan, lease";
-        let query = sqlx::query(sql).bind(owner).bind(until.0).bind(pipeline.as_str()).bind(now.0);
+        let query = sqlx::query(sql).bind(signed(fence.0)).bind(owner).bind(until.0).bind(pipeline.as_str()).bind(now.0);
         let row = query.fetch_optional(&mut *transaction).await.map_err(&failed)?;
         transaction.commit().await.map_err(&failed)?;
         let Some(row) = row else { return Ok(None) };

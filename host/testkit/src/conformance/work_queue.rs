@@ -16,6 +16,7 @@ pub async fn work_queue<S: WorkQueue + MetaStore>(make: impl AsyncFn() -> S) {
     units_are_done_once_and_in_order(&make().await).await;
     a_lease_that_ran_out_returns(&make().await).await;
     a_stale_fence_does_nothing(&make().await).await;
+    a_newer_fence_ends_older_leases(&make().await).await;
 }
 
 fn unit(number: u64) -> WorkUnit {
@@ -89,4 +90,14 @@ async fn a_stale_fence_does_nothing<S: WorkQueue + MetaStore>(queue: &S) {
     assert_eq!(Refusal::of(&queue.complete(&leased, digest(1)).await), fenced);
     assert_eq!(Refusal::of(&queue.release(&leased).await), fenced);
     assert_eq!(lease(queue, late, 10).await.unwrap().lease, 2);
+}
+
+async fn a_newer_fence_ends_older_leases<S: WorkQueue + MetaStore>(queue: &S) {
+    let (p, first) = (pipeline(), queue.take_fence("died").await.unwrap());
+    queue.enqueue(first, &p, unit(1)).await.unwrap();
+    lease(queue, first, 0).await.unwrap();
+    assert_eq!(lease(queue, first, 0).await, None, "the process itself holds the unit");
+    let second = queue.take_fence("took over").await.unwrap();
+    let taken = lease(queue, second, 0).await.unwrap();
+    assert_eq!((taken.unit, taken.lease), (unit(1), 2), "a process that died does not keep its units until the lease runs out");
 }
