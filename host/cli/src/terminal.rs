@@ -13,8 +13,6 @@ use crate::failure::Failure;
 pub struct Terminal {
     /// Whether results are JSON.
     pub json: bool,
-    /// Whether stdout takes colour.
-    pub color_out: bool,
     /// Whether stderr takes colour.
     pub color_err: bool,
     /// Whether stderr is a terminal that progress can be drawn on.
@@ -32,8 +30,8 @@ impl Terminal {
             ColorWhen::Never => false,
             ColorWhen::Auto => is_terminal && !no_color,
         };
-        let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
-        Terminal { json: global.json, color_out: color(out), color_err: color(err), interactive: err, progress: !global.no_progress }
+        let err = std::io::stderr().is_terminal();
+        Terminal { json: global.json, color_err: color(err), interactive: err, progress: !global.no_progress }
     }
 
     /// Prints a result: `value` with `--json`, else `text`.

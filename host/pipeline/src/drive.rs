@@ -21,16 +21,16 @@ pub enum RunEnd {
     /// The gate waits for so many more labelled rows.
     Waiting {
         /// The run.
-        run: Run,
+        run: Box<Run>,
         /// Rows still missing; 0 when held-out rows left it open.
         rows: u64,
     },
     /// The run came to a decision.
     Decided {
         /// The run.
-        run: Run,
+        run: Box<Run>,
         /// The decision.
-        decision: Decision,
+        decision: Box<Decision>,
     },
 }
 
@@ -42,14 +42,9 @@ pub async fn ingest_all(pipeline: &mut Pipeline) -> Result<Ingested, PipelineErr
     let mut ingested = Ingested::default();
     let rows_max = pipeline.settings().poll_rows_max;
     pipeline.handle(Event::Clean).await?;
-    loop {
-        match pipeline.poll_and_clean(rows_max).await? {
-            Outcome::Rows(rows) => {
-                ingested.rows += rows;
-                ingested.polls += 1;
-            }
-            _ => break,
-        }
+    while let Outcome::Rows(rows) = pipeline.poll_and_clean(rows_max).await? {
+        ingested.rows += rows;
+        ingested.polls += 1;
     }
     pipeline.handle(Event::Clean).await?;
     Ok(ingested)
@@ -72,12 +67,12 @@ pub async fn run_once(pipeline: &mut Pipeline, by: Option<&str>) -> Result<RunEn
         if let (RunState::Done, Some(version)) = (run.state, run.version) {
             let decisions = pipeline.stores.meta.decisions(&id, Some(version)).await?;
             if let Some((_, decision)) = decisions.into_iter().rfind(|(_, decision)| decision.run == Some(run.id)) {
-                return Ok(RunEnd::Decided { run, decision });
+                return Ok(RunEnd::Decided { run: Box::new(run), decision: Box::new(decision) });
             }
         }
         match outcome {
             Outcome::Moved => {}
-            Outcome::Waiting { rows } => return Ok(RunEnd::Waiting { run, rows }),
+            Outcome::Waiting { rows } => return Ok(RunEnd::Waiting { run: Box::new(run), rows }),
             _ => return Ok(RunEnd::NothingDue),
         }
     }

@@ -33,7 +33,8 @@ enum Fetched {
 
 impl Pipeline {
     pub(crate) async fn poll(&mut self, rows_max: u32) -> Result<Outcome, PipelineError> {
-        let fetched = fetch(&self.settings, &self.stores, &mut self.plugins.source, &mut self.source_open, rows_max, self.rows_total).await?;
+        let fetched =
+            fetch(&self.settings, &self.stores, &mut self.plugins.source, &mut self.source_open, rows_max, self.rows_total).await?;
         Ok(self.note_fetched(fetched))
     }
 

@@ -174,8 +174,11 @@ impl Pipeline {
         let mut all: Vec<MetricTerms> = Vec::new();
         for step in &mut self.plugins.evaluators {
             let port = step.port.as_mut().ok_or(PipelineError::Thread { step: "evaluator" })?;
-            let terms = tokio::task::block_in_place(|| port.evaluate(&scored))
-                .map_err(|source| PipelineError::Plugin { plugin: step.name.clone(), step: "evaluator", source })?;
+            let terms = tokio::task::block_in_place(|| port.evaluate(&scored)).map_err(|source| PipelineError::Plugin {
+                plugin: step.name.clone(),
+                step: "evaluator",
+                source,
+            })?;
             for term in terms {
                 if all.iter().any(|other| other.metric.name == term.metric.name) {
                     return Err(PipelineError::MetricTwice { metric: term.metric.name, plugin: step.name.clone() });

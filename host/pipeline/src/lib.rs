@@ -9,21 +9,21 @@
 //!
 //! Read [`Event`] and [`Pipeline::handle`] first, then `ingest`, `monitor`, `run`, `judge`.
 
-mod event;
-mod pipeline;
-mod settings;
-mod ports;
-mod ingest;
-mod monitor;
-mod run;
-mod judge;
-mod models;
-mod loop_state;
-mod drive;
-mod backtest;
-mod operator;
 mod alerts;
+mod backtest;
+mod drive;
 mod error;
+mod event;
+mod ingest;
+mod judge;
+mod loop_state;
+mod models;
+mod monitor;
+mod operator;
+mod pipeline;
+mod ports;
+mod run;
+mod settings;
 
 pub use backtest::{Backtest, BacktestSettings, Mark, MarkKind, backtest};
 pub use drive::{Ingested, RunEnd, ingest_all, run_once};
@@ -33,5 +33,5 @@ pub use loop_state::LoopState;
 pub use monitor::ScoredRow;
 pub use operator::{promote, roll_back};
 pub use pipeline::{Observer, Pipeline, Silent};
-pub use ports::{AlertPort, CleanPort, EvaluatePort, Plugins, PluginStep, SourcePort, Stores};
+pub use ports::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort, Stores};
 pub use settings::Settings;

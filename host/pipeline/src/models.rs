@@ -25,7 +25,8 @@ impl Models {
         let record = stores.meta.version(pipeline, version).await?;
         let record = record.ok_or_else(|| PipelineError::Missing { what: format!("{version} of pipeline `{pipeline}`") })?;
         let weights = stores.blobs.get(&record.weights).await.map_err(|source| PipelineError::Blob { digest: record.weights, source })?;
-        let manifest = stores.blobs.get(&record.manifest).await.map_err(|source| PipelineError::Blob { digest: record.manifest, source })?;
+        let manifest =
+            stores.blobs.get(&record.manifest).await.map_err(|source| PipelineError::Blob { digest: record.manifest, source })?;
         let model = Model::load(&weights, &manifest).map_err(|source| PipelineError::Load { version, source })?;
         self.0.insert(0, (version, Arc::new(model)));
         self.0.truncate(LOADED_MAX);

@@ -29,12 +29,7 @@ pub async fn promote(pipeline: &mut Pipeline, to: VersionNo, operator: &str, rea
 ///
 /// # Errors
 /// [`PipelineError::NoRollbackTarget`] when there is no champion, it is the first, or `to` never served.
-pub async fn roll_back(
-    pipeline: &mut Pipeline,
-    to: Option<VersionNo>,
-    operator: &str,
-    reason: &str,
-) -> Result<Decision, PipelineError> {
+pub async fn roll_back(pipeline: &mut Pipeline, to: Option<VersionNo>, operator: &str, reason: &str) -> Result<Decision, PipelineError> {
     let nothing = |why: String| PipelineError::NoRollbackTarget { why };
     let history = pipeline.stores.meta.alias_history(&pipeline.settings.id, Alias::Champion).await?;
     let champion = history.last().map(|last| last.to).ok_or_else(|| nothing("there is no champion".to_owned()))?;

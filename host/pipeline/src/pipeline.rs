@@ -63,7 +63,12 @@ impl Pipeline {
     ///
     /// # Errors
     /// What the store could not read.
-    pub async fn open(settings: Settings, plugins: Plugins, stores: Stores, observer: Box<dyn Observer>) -> Result<Pipeline, PipelineError> {
+    pub async fn open(
+        settings: Settings,
+        plugins: Plugins,
+        stores: Stores,
+        observer: Box<dyn Observer>,
+    ) -> Result<Pipeline, PipelineError> {
         let cleaners: Vec<_> = plugins.cleaners.iter().map(|step| (step.digest, step.config.clone())).collect();
         let chain = chain_digest(&cleaners, &settings.contract);
         let raw = stores.meta.raw_parts(&settings.id, 0).await?;

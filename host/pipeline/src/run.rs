@@ -10,8 +10,7 @@ use tidegate_model::{Checkpoint, Family, Flow, Model, ModelSpec, Trained, train}
 use tidegate_policy::{GateRows, next_look};
 use tidegate_store::Write;
 use tidegate_vocab::{
-    Alias, Batch, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Seed, Snapshot, VersionNo,
-    VersionState,
+    Alias, Batch, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Seed, Snapshot, VersionNo, VersionState,
 };
 
 use crate::judge::{Answers, label_classes, labelled};

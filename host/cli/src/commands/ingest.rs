@@ -23,7 +23,7 @@ pub fn ingest(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
     let chosen = chosen(&config, global)?;
     compose::block_on(async {
         let state = compose::open_state(&config).await?;
-        let observer = Box::new(Rows(Progress::open_ended(terminal, "ingest")));
+        let observer = Box::new(Rows(Progress::start(terminal, "ingest")));
         let mut pipeline = compose::pipeline(&config, chosen, &state, GateRows::Arriving, observer).await?;
         let ingested = ingest_all(&mut pipeline).await?;
         let kept_out = state_of_rows(&state, chosen, &pipeline).await?;
@@ -42,8 +42,7 @@ pub fn ingest(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
             }
             text
         };
-        let reasons: Vec<_> =
-            kept_out.iter().map(|(by, reason, rows)| json!({ "by": by, "reason": reason, "rows": rows })).collect();
+        let reasons: Vec<_> = kept_out.iter().map(|(by, reason, rows)| json!({ "by": by, "reason": reason, "rows": rows })).collect();
         let value = || json!({ "rows": ingested.rows, "parts": ingested.polls, "rows_total": pipeline.rows_total(), "quarantined": out, "reasons": reasons });
         terminal.result(text, value);
         Ok(Exit::Ok)
@@ -70,6 +69,6 @@ pub struct Rows(pub Progress);
 
 impl Observer for Rows {
     fn committed(&mut self, _rows: u64, total: u64) {
-        self.0.so_far(total, &format!("{} rows", grouped(total)));
+        self.0.at(total, &format!("{} rows", grouped(total)));
     }
 }

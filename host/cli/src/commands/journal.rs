@@ -24,7 +24,8 @@ pub fn journal(global: &Global, command: &JournalCommand, terminal: &Terminal) -
         match command {
             JournalCommand::Show { from } => {
                 let pipeline = global.pipeline.as_deref().map(str::parse).transpose();
-                let pipeline = pipeline.map_err(|error: tidegate_vocab::IdError| Failure::usage(error.to_string(), "see `tidegate check`"))?;
+                let pipeline =
+                    pipeline.map_err(|error: tidegate_vocab::IdError| Failure::usage(error.to_string(), "see `tidegate check`"))?;
                 let entries = state.meta.journal(pipeline.as_ref(), *from).await?;
                 let row = |entry: &tidegate_store::JournalEntry| {
                     let body: String = entry.body.to_string().chars().take(BODY_CHARS_MAX).collect();

@@ -51,7 +51,8 @@ fn list(config: &Config, sandbox: &Sandbox, terminal: &Terminal) -> Result<Exit,
 }
 
 fn inspect(config: &Config, sandbox: &Sandbox, named: &str, terminal: &Terminal) -> Result<Exit, Failure> {
-    let wrong = |error: tidegate_vocab::IdError| Failure::usage(error.to_string(), "name a plugin of the folder, or the path of a `.wasm` file");
+    let wrong =
+        |error: tidegate_vocab::IdError| Failure::usage(error.to_string(), "name a plugin of the folder, or the path of a `.wasm` file");
     let plugin = if named.ends_with(".wasm") {
         let path = Path::new(named);
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
@@ -66,14 +67,20 @@ fn inspect(config: &Config, sandbox: &Sandbox, named: &str, terminal: &Terminal)
 fn text(config: &Config, plugin: &Plugin) -> String {
     let manifest = plugin.manifest();
     let mut out = format!("{} {}, {} {}\n{}\n\n", manifest.name, manifest.version, plugin.kind().word(), plugin.digest(), manifest.summary);
-    let granted = config.plugin.get(plugin.name()).map(|own| own.grants.clone()).unwrap_or_default();
+    let granted = config.plugin(plugin.name()).grants;
     // What is asked, imported and lent, side by side in the same words.
     let rows = ["inputs", "clock", "http"].map(|capability| {
         let asked = manifest.capabilities.iter().any(|asked| asked == capability);
         let imported = plugin.imports().iter().any(|import| import.contains(&format!("/{capability}@")));
         let lent = match capability {
             "inputs" => granted.inputs.iter().cloned().collect::<Vec<_>>().join(", "),
-            "clock" => if granted.clock { "yes".to_owned() } else { String::new() },
+            "clock" => {
+                if granted.clock {
+                    "yes".to_owned()
+                } else {
+                    String::new()
+                }
+            }
             _ => granted.http.iter().map(|place| format!("{}:{}", place.host, place.port)).collect::<Vec<_>>().join(", "),
         };
         let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
@@ -84,19 +91,22 @@ fn text(config: &Config, plugin: &Plugin) -> String {
     for (limit, value) in limits(config, plugin).as_object().into_iter().flatten() {
         out.push_str(&format!("  {limit:22} {value}\n"));
     }
-    out.push_str(&format!("\nreasons for quarantine: {}\n", if manifest.reasons.is_empty() { "none".to_owned() } else { manifest.reasons.join(", ") }));
+    out.push_str(&format!(
+        "\nreasons for quarantine: {}\n",
+        if manifest.reasons.is_empty() { "none".to_owned() } else { manifest.reasons.join(", ") }
+    ));
     out.push_str(&format!("\nconfiguration\n{:#}\n", manifest.config_schema));
     out
 }
 
 fn limits(config: &Config, plugin: &Plugin) -> Value {
-    let own = config.plugin.get(plugin.name()).cloned().unwrap_or_default();
+    let own = config.plugin(plugin.name());
     json!(own.limits(plugin.kind().default_limits()))
 }
 
 fn facts(config: &Config, plugin: &Plugin) -> Value {
     let manifest = plugin.manifest();
-    let granted = config.plugin.get(plugin.name()).map(|own| own.grants.clone()).unwrap_or_default();
+    let granted = config.plugin(plugin.name()).grants;
     let http: Vec<String> = granted.http.iter().map(|place| format!("{}:{}", place.host, place.port)).collect();
     json!({
         "plugin": plugin.name(),

@@ -16,7 +16,7 @@ use crate::config::{Config, File, PipelineConfig};
 use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 use crate::report::{
-    Axis, Baseline, BaselineRow, BacktestReport, DecisionEntry, Line, ScoredRow, SummaryRow, Training, Who, rolling_accuracy,
+    Axis, BacktestReport, Baseline, BaselineRow, DecisionEntry, Line, ScoredRow, SummaryRow, Training, Who, rolling_accuracy,
 };
 use crate::terminal::Terminal;
 
@@ -38,8 +38,7 @@ pub fn replay(global: &Global, options: &Backtest, terminal: &Terminal) -> Resul
     let mut report: Option<BacktestReport> = None;
     for config in &configs {
         let chosen = super::chosen(config, global)?;
-        let name = config.file.path.file_stem().map_or_else(|| "settings".to_owned(), |stem| stem.to_string_lossy().into_owned());
-        let name = if options.no_gate { format!("{name} without gate") } else { name };
+        let name = if options.no_gate { format!("{} without gate", config.name()) } else { config.name() };
         let seeds = if options.seeds.is_empty() { config.backtest.seeds.clone() } else { options.seeds.clone() };
         let cache = compose::block_on(async { Ok(compose::open_state(config).await.ok()) })?;
         for seed in seeds {
@@ -76,7 +75,7 @@ fn one(
         settings.ungated = no_gate;
         let step_rows = u32::try_from(config.backtest.step_rows).unwrap_or(u32::MAX);
         let how = BacktestSettings { step_rows, warmup_share: config.backtest.warmup_share };
-        let watch = Box::new(Watch { progress: Progress::open_ended(terminal, &format!("seed {seed}")), trainings: 0, decisions: 0 });
+        let watch = Box::new(Watch { progress: Progress::start(terminal, &format!("seed {seed}")), trainings: 0, decisions: 0 });
         Ok(backtest(settings, plugins, compose::stores(&scratch, shared), clock, how, watch).await?)
     })?;
     if found.rows.is_empty() {
@@ -104,10 +103,8 @@ fn empty_report(chosen: &PipelineConfig, config: &Config, found: &Found, window_
         .collect();
     let warm: Vec<u32> = found.rows[..found.scored_from].iter().filter_map(|row| row.truth).collect();
     let commonest = tidegate_policy::majority(&warm).unwrap_or(0);
-    let majority: Vec<ScoredRow> = scored
-        .iter()
-        .map(|row| ScoredRow { row: row.row, at: row.event_time, is_right: row.truth == Some(commonest) })
-        .collect();
+    let majority: Vec<ScoredRow> =
+        scored.iter().map(|row| ScoredRow { row: row.row, at: row.event_time, is_right: row.truth == Some(commonest) }).collect();
     let line = |who, rows: &[ScoredRow]| Line { who: Who::Baseline(who), points: rolling_accuracy(rows, window_rows, POINTS_MAX) };
     BacktestReport {
         title: chosen.id.to_string(),
@@ -168,7 +165,7 @@ struct Watch {
 impl Observer for Watch {
     fn committed(&mut self, _rows: u64, total: u64) {
         let message = format!("{} rows, {} trainings, {} decisions", grouped(total), self.trainings, self.decisions);
-        self.progress.so_far(total, &message);
+        self.progress.at(total, &message);
     }
 
     fn run(&mut self, run: &Run, at_row: u64) {

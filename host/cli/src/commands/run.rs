@@ -26,7 +26,7 @@ pub fn run(global: &Global, force: bool, terminal: &Terminal) -> Result<Exit, Fa
     let chosen = chosen(&config, global)?;
     compose::block_on(async {
         let state = compose::open_state(&config).await?;
-        let observer = Box::new(Watch { progress: Progress::open_ended(terminal, "run") });
+        let observer = Box::new(Watch { progress: Progress::start(terminal, "run") });
         let mut pipeline = compose::pipeline(&config, chosen, &state, GateRows::HeldOut, observer).await?;
         let ingested = ingest_all(&mut pipeline).await?;
         let end = run_once(&mut pipeline, force.then_some("`run --force`")).await?;
@@ -78,7 +78,7 @@ struct Watch {
 
 impl Observer for Watch {
     fn committed(&mut self, _rows: u64, total: u64) {
-        self.progress.so_far(total, &format!("{} rows", grouped(total)));
+        self.progress.at(total, &format!("{} rows", grouped(total)));
     }
 
     fn run(&mut self, run: &Run, _at_row: u64) {
@@ -87,7 +87,7 @@ impl Observer for Watch {
 
     fn training(&mut self, _run: &Run, training: &Training<'_>) {
         let (epoch, most) = (training.epoch, training.epochs_max);
-        self.progress.so_far(training.step, &format!("training: epoch {epoch} of at most {most}, loss {:.4}", training.loss));
+        self.progress.at(training.step, &format!("training: epoch {epoch} of at most {most}, loss {:.4}", training.loss));
     }
 
     fn decided(&mut self, decision: &Decision, _at_row: u64) {

@@ -38,7 +38,14 @@ pub fn models(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
             let rows = versions.iter().map(|version| {
                 let trained = format!("rows below {}", grouped(version.trained_until_row));
                 let created = version.created_at.to_string();
-                vec![version.number.to_string(), word(version), aliases(version.number).join(", "), trained, created, version.weights.short()]
+                vec![
+                    version.number.to_string(),
+                    word(version),
+                    aliases(version.number).join(", "),
+                    trained,
+                    created,
+                    version.weights.short(),
+                ]
             });
             table(&["version", "state", "alias", "trained on", "at", "weights"], rows.collect(), 9)
         };
@@ -164,7 +171,12 @@ impl Story {
                 DecidedBy::Operator(name) => format!("operator {name}"),
                 DecidedBy::Guard => "a guard".to_owned(),
             };
-            out.push_str(&format!("\ndecision {number}, {}: {} by {by}\n  {}\n", decision.at, decision_word(decision.kind), decision.reason));
+            out.push_str(&format!(
+                "\ndecision {number}, {}: {} by {by}\n  {}\n",
+                decision.at,
+                decision_word(decision.kind),
+                decision.reason
+            ));
             if let Some(evidence) = &decision.evidence {
                 out.push_str(&format!("  gate {}, terms {}\n", evidence.gate.short(), evidence.terms.short()));
             }

@@ -134,6 +134,7 @@ fn failed(entry: &str, error: &std::io::Error) -> InputError {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make the files that they lend")]
 mod tests {
     use super::*;
 

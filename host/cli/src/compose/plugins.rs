@@ -48,8 +48,7 @@ pub fn plugins(config: &Config, pipeline: &PipelineConfig, sandbox: &Sandbox, cl
 /// # Errors
 /// A [`Failure`] when it is not there or does not load.
 pub fn load_plugin(config: &Config, sandbox: &Sandbox, name: &PluginName) -> Result<Plugin, Failure> {
-    let path = config.plugins.folder.join(format!("{name}.wasm"));
-    load_file(sandbox, name, &path)
+    load_file(sandbox, name, &config.plugin_file(name))
 }
 
 /// Loads a component from a file.
@@ -93,7 +92,7 @@ fn misfit(config: &Config, used: &PluginUse, error: &CallError) -> Failure {
 }
 
 fn settings(config: &Config, plugin: &Plugin, used: &PluginUse, clock: &Arc<dyn Clock>) -> PluginSettings {
-    let own = config.plugin.get(&used.plugin).cloned().unwrap_or_default();
+    let own = config.plugin(&used.plugin);
     let http = own.grants.http.iter().map(|grant| HttpGrant {
         host: grant.host.clone(),
         port: grant.port,

@@ -29,10 +29,8 @@ use tidegate_vocab::{PipelineId, PluginName};
 use toml::de::DeTable;
 
 pub use gate::lint;
-pub use model::ModelConfig;
 pub use pipeline::{PipelineConfig, PluginUse};
-pub use plugin::{Grants, HttpGrant, PluginConfig, PluginsConfig, SecretGrant, SecretOrigin};
-pub use rollout::{OnNoTraffic, RolloutConfig};
+pub use plugin::{PluginConfig, PluginsConfig};
 pub use section::Problem;
 use section::{Problems, Section};
 pub use serve::ServeConfig;
@@ -59,8 +57,6 @@ pub struct File {
 pub struct Config {
     /// The file, for messages that point into it.
     pub file: File,
-    /// The folder of the file, which paths in it are relative to.
-    pub folder: PathBuf,
     /// `[store]`.
     pub store: StoreConfig,
     /// `[serve]`, when the file has it.
@@ -197,7 +193,7 @@ impl File {
         let pipelines = pipelines(&root);
         let backtest = backtest(&root);
         root.finish();
-        Some(Config { file: self.clone(), folder, store, serve, plugins, plugin, inputs, pipelines: pipelines?, backtest })
+        Some(Config { file: self.clone(), store, serve, plugins, plugin, inputs, pipelines: pipelines?, backtest })
     }
 }
 

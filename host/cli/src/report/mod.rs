@@ -11,9 +11,9 @@ mod page;
 mod rolling;
 mod scale;
 mod summary;
-mod verdicts;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use serde::Serialize;
 use tidegate_vocab::{Decision, DecisionKind, Timestamp, VersionNo};

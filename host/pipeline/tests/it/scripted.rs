@@ -7,7 +7,7 @@ use arrow::datatypes::Float64Type;
 use rand::RngExt as _;
 use tidegate_model::{Family, ModelSpec};
 use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, Settings, SourcePort, Stores};
-use tidegate_policy::{Against, Dependence, Gate, GateRows, Rule, RowsMin, Test, TriggerKind, TriggerRule};
+use tidegate_policy::{Against, Dependence, Gate, GateRows, RowsMin, Rule, Test, TriggerKind, TriggerRule};
 use tidegate_sandbox::{Alert, CallError, Cleaned, Pull};
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{
