@@ -328,3 +328,59 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder(dtypes: &[&str]) -> HostBuilder {
+        let column = |(index, dtype): (usize, &&str)| Column {
+            name: format!("c{index}"),
+            dtype: (*dtype).into(),
+            role: "feature".into(),
+            nullable: true,
+        };
+        HostBuilder::new(&dtypes.iter().enumerate().map(column).collect::<Vec<_>>(), &PluginLimits::SOURCE)
+    }
+
+    fn code<T>(result: Result<T, Fault>) -> u16 {
+        match result {
+            Err(Fault::Data(error)) => error.code,
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn pushes_append_with_their_validity() {
+        let mut builder = builder(&["f64", "utf8", "bool"]);
+        for (values, valid) in [(vec![1.0], vec![]), (vec![2.0, 3.0], vec![1, 0])] {
+            builder.columns[0].push_f64(values, &valid).ok().unwrap();
+        }
+        let text = TextValues { offsets: vec![0, 1, 1, 3], bytes: b"abc".to_vec() };
+        builder.columns[1].push_text(&text, &[]).ok().unwrap();
+        builder.columns[2].push_raw(&[1, 0, 2], &[1, 1, 1]).ok().unwrap();
+        let batch = builder.finish().unwrap();
+        assert_eq!(batch.rows.column(0).as_ref(), &Float64Array::from(vec![Some(1.0), Some(2.0), None]) as &dyn arrow::array::Array);
+        assert_eq!(batch.rows.column(1).as_ref(), &StringArray::from(vec!["a", "", "bc"]) as &dyn arrow::array::Array);
+        assert_eq!(batch.rows.column(2).as_ref(), &BooleanArray::from(vec![true, false, true]) as &dyn arrow::array::Array);
+    }
+
+    #[test]
+    fn columns_that_do_not_fit_are_refused() {
+        assert_eq!(builder(&["f32"]).finish().unwrap_err().code, WRONG_TYPE);
+        let mut uneven = builder(&["f64", "f64"]);
+        uneven.columns[0].push_f64(vec![1.0], &[]).ok().unwrap();
+        assert_eq!(code(uneven.columns[0].push_i64(vec![1], &[])), WRONG_TYPE);
+        assert_eq!(code(uneven.columns[0].push_raw(&[0; 7], &[])), WRONG_LENGTH);
+        assert_eq!(code(uneven.grow(2, 1, 8, &[], &PluginLimits::SOURCE)), NO_SUCH_COLUMN);
+        assert_eq!(code(uneven.grow(1, 2, 16, &[1], &PluginLimits::SOURCE)), WRONG_LENGTH);
+        assert_eq!(uneven.finish().unwrap_err().code, WRONG_LENGTH);
+        let mut twice = builder(&["f64", "f64"]);
+        twice.broken = HostBuilder::new(&[twice_named(), twice_named()], &PluginLimits::SOURCE).broken;
+        assert_eq!(twice.finish().unwrap_err().code, BAD_VALUE);
+    }
+
+    fn twice_named() -> Column {
+        Column { name: "x".into(), dtype: "f64".into(), role: "feature".into(), nullable: true }
+    }
+}

@@ -513,3 +513,112 @@ fn add_writes(rows: &mut wasmtime::component::LinkerInstance<'_, HostState>) -> 
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn editor(columns: Vec<(&str, ArrayRef)>) -> HostEditor {
+        let columns = columns.into_iter().map(|(name, array)| (name.to_owned(), Role::Feature, array)).collect();
+        let view = HostBatch::new(Batch::new(columns).unwrap(), |_| true);
+        HostEditor::new(&view, Arc::from(["bad".to_owned(), "worse".to_owned()]))
+    }
+
+    fn floats(values: &[Option<f64>]) -> ArrayRef {
+        Arc::new(values.iter().copied().collect::<Float64Array>())
+    }
+
+    fn texts(values: &[&str]) -> ArrayRef {
+        Arc::new(StringArray::from(values.to_vec()))
+    }
+
+    fn text_values(values: &[&str]) -> TextValues {
+        let ends = values.iter().scan(0, |end, value| {
+            *end += value.len() as u32;
+            Some(*end)
+        });
+        TextValues { offsets: std::iter::once(0).chain(ends).collect(), bytes: values.concat().into_bytes() }
+    }
+
+    fn write_text(editor: &mut HostEditor, start: u32, values: &[&str]) -> Result<(), DataError> {
+        let rows = editor.rows();
+        editor.column(0)?.write_text(start, text_values(values), &[], rows)
+    }
+
+    #[test]
+    fn masks_are_intersected_and_the_first_reason_stays() {
+        let mut editor = editor(vec![("x", floats(&[Some(1.0), None, Some(3.0), Some(9.0)]))]);
+        editor.keep(1, &[1, 0], "worse").unwrap();
+        editor.keep_between(0, 0.0, 5.0, "bad").unwrap();
+        editor.keep(0, &[1, 1, 0, 1], "bad").unwrap();
+        let edited = editor.finish().unwrap();
+        assert_eq!(edited.dropped, [(2, "worse".to_owned()), (3, "bad".to_owned())]);
+        assert_eq!(edited.kept, [0, 1]);
+        assert_eq!(edited.rows.rows.column(0).as_ref(), floats(&[Some(1.0), None]).as_ref());
+    }
+
+    #[test]
+    fn windows_of_text_are_laid_over_the_column_in_any_order() {
+        let mut editor = editor(vec![("x", texts(&["a", "b", "c", "d", "e"]))]);
+        write_text(&mut editor, 1, &["BB"]).unwrap();
+        write_text(&mut editor, 3, &["", "E"]).unwrap();
+        write_text(&mut editor, 0, &["A", "b2"]).unwrap();
+        let edited = editor.finish().unwrap();
+        assert_eq!(edited.rows.rows.column(0).as_ref(), texts(&["A", "b2", "c", "", "E"]).as_ref());
+        assert_eq!(edited.cells_changed, 4);
+    }
+
+    #[test]
+    fn numbers_are_written_by_window_with_their_validity() {
+        let mut editor = editor(vec![("x", floats(&[Some(1.0), None, Some(3.0)])), ("n", Arc::new(Int64Array::from(vec![1, 2, 3])))]);
+        let rows = editor.rows();
+        editor.column(0).unwrap().write_f64(1, vec![2.0, 4.0], &[1, 0], rows).unwrap();
+        editor.column(1).unwrap().write_raw(0, &7_i64.to_le_bytes(), &[], rows).unwrap();
+        editor.column(1).unwrap().clip(2.5, 6.5).unwrap();
+        let edited = editor.finish().unwrap();
+        assert_eq!(edited.rows.rows.column(0).as_ref(), floats(&[Some(1.0), Some(2.0), None]).as_ref());
+        assert_eq!(edited.rows.rows.column(1).as_ref(), &Int64Array::from(vec![6, 3, 3]) as &dyn Array);
+        assert_eq!(edited.cells_changed, 4);
+    }
+
+    #[test]
+    fn columns_come_and_go() {
+        let mut editor = editor(vec![("x", floats(&[None, Some(1.0)])), ("y", texts(&["a", "b"]))]);
+        let limits = tidegate_vocab::limits::PluginLimits::CLEANER;
+        let column = |name: &str, role: &str| Column { name: name.into(), dtype: "bool".into(), role: role.into(), nullable: true };
+        assert_eq!(editor.add_column(&column("label", "label"), &limits).unwrap_err().code, NOT_GRANTED);
+        assert_eq!(editor.add_column(&column("x", "feature"), &limits).unwrap_err().code, BAD_VALUE);
+        let added = editor.add_column(&column("z", "feature"), &limits).unwrap();
+        let rows = editor.rows();
+        editor.column(added).unwrap().write_raw(0, &[1, 0], &[1, 0], rows).unwrap();
+        editor.column(1).unwrap().is_dropped = true;
+        assert_eq!(editor.column(1).err().map(|error| error.code), Some(NO_SUCH_COLUMN));
+        editor.column(0).unwrap().fill_missing(5.0).unwrap();
+        let edited = editor.finish().unwrap();
+        let names: Vec<&str> = edited.rows.columns().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["x", "z"]);
+        assert_eq!(edited.rows.rows.column(1).as_ref(), &BooleanArray::from(vec![Some(true), None]) as &dyn Array);
+        assert_eq!(edited.cells_changed, 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_its_code() {
+        let mut editor = editor(vec![("x", texts(&["a", "b"]))]);
+        assert_eq!(write_text(&mut editor, 1, &["a", "b"]).unwrap_err().code, super::super::OUTSIDE_ROWS);
+        assert_eq!(editor.keep(0, &[0], "unknown").unwrap_err().code, NOT_DECLARED);
+        assert_eq!(editor.keep_between(0, 2.0, 1.0, "bad").unwrap_err().code, BAD_VALUE);
+        let column = editor.column(0).unwrap();
+        assert_eq!(column.clip(0.0, 1.0).unwrap_err().code, WRONG_TYPE);
+        assert_eq!(column.write_f64(0, vec![1.0], &[], 2).unwrap_err().code, WRONG_TYPE);
+        let broken = |offsets: &[u32], bytes: &[u8]| TextValues { offsets: offsets.to_vec(), bytes: bytes.to_vec() };
+        for (text, code) in [
+            (broken(&[0, 3], b"ab"), WRONG_LENGTH),
+            (broken(&[0, 2, 1, 2], b"ab"), WRONG_LENGTH),
+            (broken(&[], b""), WRONG_LENGTH),
+            (broken(&[0, 1], &[0xff]), super::super::NOT_UTF8),
+            (broken(&[0, 1, 2], "é".as_bytes()), super::super::NOT_UTF8),
+        ] {
+            assert_eq!(column.write_text(0, text, &[], 2).unwrap_err().code, code);
+        }
+    }
+}

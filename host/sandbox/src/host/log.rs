@@ -56,7 +56,8 @@ impl CallLog {
     /// A line of the guest.
     pub(crate) fn write(&mut self, level: LogLevel, text: &str) {
         let message = quoted(text, self.line_bytes_max);
-        match self.left_bytes.checked_sub(u32::try_from(message.len()).unwrap_or(u32::MAX)) {
+        // One byte more than its text, so that a flood of empty lines ends too.
+        match self.left_bytes.checked_sub(u32::try_from(message.len() + 1).unwrap_or(u32::MAX)) {
             Some(left) => {
                 self.left_bytes = left;
                 (self.sink)(LogLine { plugin: self.plugin.clone(), level, message });

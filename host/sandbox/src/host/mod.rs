@@ -101,8 +101,11 @@ impl HostState {
     /// Denies a capability: tells the operator which line would grant it, and the guest too.
     pub(crate) fn deny(&mut self, what: &str, line: String) -> Failure {
         let message = format!("{what} is not granted; to grant it, write `{line}`");
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).write_host(LogLevel::Warn, &message);
-        self.denied = Some(line);
+        // Once a call: a guest that asks again and again must not fill the operator's log.
+        if self.denied.is_none() {
+            self.log.lock().unwrap_or_else(PoisonError::into_inner).write_host(LogLevel::Warn, &message);
+            self.denied = Some(line);
+        }
         Failure { code: DENIED, message, retryable: false, retry_after_ms: None }
     }
 }

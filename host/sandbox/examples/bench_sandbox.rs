@@ -1,0 +1,239 @@
+//! Times the boundary and the sandbox around it, and prints one JSON row a figure: `figure, value, unit, against, ratio, bar`. A
+//! bar is reached when `ratio` is at most `bar`.
+//!
+//! `cargo run --release` has no profile of its own here; run it as
+//! `cargo run -p tidegate-sandbox --example bench_sandbox -- tests/guests/bench-cleaner/target/wasm32-wasip2/release/bench_cleaner.wasm`
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a bench: it times, prints and stops at the first error"
+)]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray};
+use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::Float64Type;
+use tidegate_sandbox::{Cleaner, Compiler, Grants, NoInputs, Plugin, PluginKind, PluginSettings, Sandbox, SandboxConfig};
+use tidegate_vocab::{Batch, Role, SimulatedClock, Timestamp};
+
+const ROWS: usize = 65_536;
+const COLUMNS: usize = 8;
+const LOW: f64 = -1.0;
+const HIGH: f64 = 1.0;
+/// What a window out of the host may cost, and one out and back, in copies of the same bytes within the host.
+const COPIES_OUT_MAX: f64 = 4.0;
+const COPIES_BACK_MAX: f64 = 10.0;
+/// Rounds that a figure is the median of.
+const ROUNDS: usize = 61;
+/// Rows of the windows that guests read, where a figure may choose: whole columns, or pieces that stay in the cache.
+const WINDOW: u32 = 8192;
+
+fn main() {
+    let path = std::env::args().nth(1).expect("the path of bench_cleaner.wasm");
+    let bytes = std::fs::read(path).unwrap();
+    let sandbox = Sandbox::new(SandboxConfig {
+        memory_bytes_max: 1 << 30,
+        compiled: None,
+        mac_key: [0; 32],
+        compiler: Compiler::InProcess,
+        epoch_tick_ms: 10,
+    })
+    .unwrap();
+    let plugin = sandbox.load(&"bench".parse().unwrap(), &bytes).unwrap();
+    calls(&plugin);
+    windows(&plugin);
+    wasm_and_native(&plugin);
+}
+
+fn settings(mode: &str, window: Option<u32>) -> PluginSettings {
+    let mut config = serde_json::json!({ "mode": mode });
+    if let Some(window) = window {
+        config["window"] = window.into();
+    }
+    PluginSettings {
+        config,
+        grants: Grants::default(),
+        limits: PluginKind::Cleaner.default_limits(),
+        inputs: Arc::new(NoInputs),
+        clock: Arc::new(SimulatedClock::new(Timestamp(0))),
+        log: Arc::new(|_| {}),
+    }
+}
+
+fn cleaner(plugin: &Plugin, mode: &str, window: Option<u32>) -> Cleaner {
+    plugin.cleaner(&settings(mode, window)).unwrap()
+}
+
+fn row(figure: &str, value: f64, unit: &str, against: &str, ratio: f64, bar: f64) {
+    println!("{}", serde_json::json!({ "figure": figure, "value": value, "unit": unit, "against": against, "ratio": ratio, "bar": bar }));
+}
+
+/// Median seconds of one `run`, in rounds of `calls` each.
+fn seconds(calls: usize, mut run: impl FnMut()) -> f64 {
+    run();
+    let mut times: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            (0..calls).for_each(|_| run());
+            start.elapsed().as_secs_f64() / calls as f64
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[ROUNDS / 2]
+}
+
+/// Median seconds of two things in turns, so that both see the same machine.
+fn in_turns(mut first: impl FnMut(), mut second: impl FnMut()) -> (f64, f64) {
+    let time = |run: &mut dyn FnMut()| {
+        let start = Instant::now();
+        run();
+        start.elapsed().as_secs_f64()
+    };
+    for _ in 0..3 {
+        first();
+        second();
+    }
+    let (mut firsts, mut seconds): (Vec<f64>, Vec<f64>) = (0..ROUNDS).map(|_| (time(&mut first), time(&mut second))).unzip();
+    firsts.sort_by(f64::total_cmp);
+    seconds.sort_by(f64::total_cmp);
+    (firsts[ROUNDS / 2], seconds[ROUNDS / 2])
+}
+
+fn calls(plugin: &Plugin) {
+    let mut nothing = cleaner(plugin, "nothing", None);
+    let small = batch_f64(1, 1);
+    let two_borrows = seconds(2000, || drop(black_box(nothing.clean(&small).unwrap()))) * 1e6;
+    row("call with two borrows", two_borrows, "us", "2 us", two_borrows / 2.0, 1.0);
+    let settings = settings("nothing", None);
+    let instance = seconds(200, || plugin.instantiate(&settings).unwrap()) * 1e6;
+    row("pooled instantiation", instance, "us", "20 us", instance / 20.0, 1.0);
+}
+
+/// One window of 65,536 rows each way, against a copy of the same bytes in the host.
+fn windows(plugin: &Plugin) {
+    let numbers = batch_f64(ROWS, 1);
+    let texts = batch_text();
+    let copy_numbers = || drop(black_box(numbers.rows.column(0).as_primitive::<Float64Type>().values().to_vec()));
+    let copy_text = || {
+        let text = texts.rows.column(0).as_string::<i32>();
+        drop(black_box((text.value_offsets().to_vec(), text.value_data().to_vec())));
+    };
+    for (mode, what) in [("f64", "f64"), ("raw", "raw bytes"), ("text", "text")] {
+        let batch = if mode == "text" { &texts } else { &numbers };
+        let mut read = cleaner(plugin, &format!("read-{mode}"), None);
+        let mut write = cleaner(plugin, &format!("write-{mode}"), None);
+        let copy: &dyn Fn() = if mode == "text" { &copy_text } else { &copy_numbers };
+        let (out, native) = in_turns(|| drop(read.clean(batch).unwrap()), copy);
+        row(&format!("window of 65,536 {what} out"), out * 1e6, "us", "copy in the host", out / native, COPIES_OUT_MAX);
+        let (both, native) = in_turns(|| drop(write.clean(batch).unwrap()), copy);
+        row(&format!("window of 65,536 {what} out and back"), both * 1e6, "us", "copy in the host", both / native, COPIES_BACK_MAX);
+    }
+}
+
+fn wasm_and_native(plugin: &Plugin) {
+    let numbers = batch_f64(ROWS, COLUMNS);
+    let texts = batch_text();
+    let check = |figure: &str, mode: &str, window: Option<u32>, batch: &Batch, bar: f64, native: &dyn Fn(&Batch) -> Batch| {
+        let mut guest = cleaner(plugin, mode, window);
+        assert_eq!(guest.clean(batch).unwrap().rows.rows, native(batch).rows, "{figure}: guest and native differ");
+        let (wasm, native) = in_turns(|| drop(black_box(guest.clean(batch).unwrap())), || drop(black_box(native(batch))));
+        row(figure, wasm * 1e3, "ms", &format!("native {:.3} ms", native * 1e3), wasm / native, bar);
+    };
+    check("clip by host kernel", "clip-host", None, &numbers, 1.15, &|batch| mapped(batch, clip));
+    for window in [None, Some(WINDOW)] {
+        let suffix = window.map_or("whole columns".to_owned(), |window| format!("windows of {window}"));
+        check(&format!("clip in guest, {suffix}"), "clip-guest", window, &numbers, 3.2, &|batch| mapped(batch, clip));
+        check(&format!("NaN mask in guest, {suffix}"), "nan-mask", window, &numbers, 3.2, &nan_mask);
+    }
+    check("z-score in guest", "z-score", None, &numbers, 1.7, &|batch| mapped(batch, z_score));
+    check("text clean in guest", "text-clean", None, &texts, 1.3, &text_clean);
+}
+
+/// Normal-looking numbers, one in a hundred beyond the bounds of the clip, none missing.
+fn batch_f64(rows: usize, columns: usize) -> Batch {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let column = |index: usize| {
+        let values: Vec<f64> = (0..rows).map(|_| (next() - 0.5) * 2.02).collect();
+        (format!("x{index}"), Role::Feature, Arc::new(Float64Array::from(values)) as ArrayRef)
+    };
+    Batch::new((0..columns).map(column).collect()).unwrap()
+}
+
+fn batch_text() -> Batch {
+    let texts = StringArray::from_iter_values((0..ROWS).map(|row| format!("  Station {} NORTH ", row * 7919 % 100_003)));
+    Batch::new(vec![("name".into(), Role::Feature, Arc::new(texts) as ArrayRef)]).unwrap()
+}
+
+fn mapped(batch: &Batch, map: impl Fn(&[f64]) -> Vec<f64>) -> Batch {
+    let columns = batch.columns().map(|(name, role, array)| {
+        let values = map(array.as_primitive::<Float64Type>().values());
+        (name.to_owned(), role.clone(), Arc::new(Float64Array::from(values)) as ArrayRef)
+    });
+    Batch::new(columns.collect()).unwrap()
+}
+
+fn clip(values: &[f64]) -> Vec<f64> {
+    let clip = |value: &f64| {
+        let raised = if *value < LOW { LOW } else { *value };
+        if raised > HIGH { HIGH } else { raised }
+    };
+    values.iter().map(clip).collect()
+}
+
+/// Sums in eight lanes, as the guest takes them, so that both give the same bits.
+fn sums(values: &[f64], of: impl Fn(f64) -> f64) -> f64 {
+    let (chunks, rest) = values.as_chunks::<8>();
+    let rest: f64 = rest.iter().map(|value| of(*value)).sum();
+    let mut lanes = [0.0; 8];
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += of(*value);
+        }
+    }
+    lanes.iter().sum::<f64>() + rest
+}
+
+fn z_score(values: &[f64]) -> Vec<f64> {
+    let rows = values.len() as f64;
+    let mean = sums(values, |value| value) / rows;
+    let deviation = (sums(values, |value| (value - mean) * (value - mean)) / rows).sqrt();
+    values.iter().map(|value| (value - mean) / deviation).collect()
+}
+
+fn nan_mask(batch: &Batch) -> Batch {
+    let mut mask = vec![1_u8; batch.row_count()];
+    for array in batch.rows.columns() {
+        for (keep, value) in mask.iter_mut().zip(array.as_primitive::<Float64Type>().values()) {
+            *keep &= u8::from(!value.is_nan());
+        }
+    }
+    if !mask.contains(&0) {
+        return batch.clone();
+    }
+    let mask = BooleanArray::new(BooleanBuffer::collect_bool(mask.len(), |row| mask[row] != 0), None);
+    Batch { rows: arrow::compute::filter_record_batch(&batch.rows, &mask).unwrap(), roles: batch.roles.clone() }
+}
+
+fn text_clean(batch: &Batch) -> Batch {
+    let text = batch.rows.column(0).as_string::<i32>();
+    let mut bytes = Vec::with_capacity(text.value_data().len());
+    let mut offsets = Vec::with_capacity(text.len() + 1);
+    offsets.push(0);
+    for ends in text.value_offsets().windows(2) {
+        let cell = text.value_data()[ends[0] as usize..ends[1] as usize].trim_ascii();
+        let from = bytes.len();
+        bytes.extend_from_slice(cell);
+        bytes[from..].make_ascii_lowercase();
+        offsets.push(bytes.len() as i32);
+    }
+    let array = StringArray::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(bytes), None).unwrap();
+    Batch::new(vec![("name".into(), Role::Feature, Arc::new(array) as ArrayRef)]).unwrap()
+}
