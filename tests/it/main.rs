@@ -1,1 +1,15 @@
-//! The one integration binary; a module is a theme.
+//! The one integration binary: the built `tidegate` with real plugins, seen from outside.
+//!
+//! Tests here start the binary and read what it prints and what it leaves behind; none calls a crate. A missing binary or plugin fails
+//! with the command that makes it. `UPDATE_EXPECT=1` rewrites the expected texts of the scenarios; read what changed before you keep it.
+
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that cannot go on panics, and says so to a person")]
+
+mod disk_full;
+mod host;
+mod kill;
+mod long_line;
+mod rows;
+mod scenarios;
+mod script;
+mod volatile;

@@ -94,7 +94,7 @@ impl Reader for HostileReader {
                 Ok(Pull::Rows(rows(&many, &many, "x")?, cursor))
             }
             Mode::ChangingColumns => Ok(Pull::Rows(rows(&numbers, &numbers, if end > ROWS / 2 { "y" } else { "x" })?, cursor)),
-            Mode::HugeCursor => Ok(Pull::Rows(rows(&numbers, &numbers, "x")?, format!("{end:>CURSOR_BYTES$}").into_bytes())),
+            Mode::HugeCursor => Ok(Pull::Rows(rows(&numbers, &numbers, "x")?, format!("{}{end}", " ".repeat(CURSOR_BYTES)).into_bytes())),
         }
     }
 }

@@ -1,0 +1,142 @@
+//! The language of a scenario's `command` file: one line, one act.
+//!
+//! - `tidegate ARGUMENTS`: runs the binary; what it printed becomes part of the transcript.
+//! - `rows FILE COUNT SEED [noise=X] [flipped]`: appends generated rows, with a header where the file is new.
+//! - `constant FILE COUNT SEED`: the same, all with the label 1.
+//! - `write FILE TEXT`, `append FILE TEXT`: bytes, with the escapes `\n`, `\t`, `\\` and `\xNN`.
+//! - `replace FILE OTHER`: another file takes the name, as an editor or a log rotation does it.
+//! - `remove FILE`.
+//! - `change OLD => NEW`: changes the one place in `tidegate.toml` that says OLD.
+//! - `settings TEXT`: adds lines to `tidegate.toml`, with the same escapes.
+//! - `guest NAME`: puts a guest that is not shipped into the plugin folder.
+//! - `warns TEXT`: the next command may log warnings and errors that hold TEXT; any other fails the scenario.
+//! - a line that starts with `#` is a remark.
+
+use crate::host::World;
+use crate::rows::{HEADER, Rows};
+use crate::volatile::settled;
+
+/// Runs a script in a world, and returns the transcript.
+pub fn play(script: &str, world: &World) -> Result<String, String> {
+    let mut transcript = String::new();
+    let mut warns: Vec<&str> = Vec::new();
+    for line in script.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match verb {
+            "tidegate" => {
+                let ended = world.run(arguments(rest).iter().map(String::as_str));
+                unexpected_warnings(&ended.stderr, &warns).map_err(|warning| format!("`{line}` logged `{warning}`"))?;
+                warns.clear();
+                transcript.push_str(&format!("$ {line}\n"));
+                transcript.push_str(&settled(&ended.stdout, world.folder()));
+                for line in settled(&ended.stderr, world.folder()).lines() {
+                    transcript.push_str(&format!("{}\n", format!("! {line}").trim_end()));
+                }
+                let code = ended.code.map_or_else(|| "ended by a signal".to_owned(), |code| format!("exit {code}"));
+                transcript.push_str(&format!("= {code}\n\n"));
+            }
+            "warns" => warns.push(rest),
+            _ => act(verb, rest, world).map_err(|why| format!("`{line}`: {why}"))?,
+        }
+    }
+    Ok(transcript)
+}
+
+fn act(verb: &str, rest: &str, world: &World) -> Result<(), String> {
+    let (file, text) = rest.split_once(' ').unwrap_or((rest, ""));
+    match verb {
+        "rows" => rows(file, text, false, world)?,
+        "constant" => rows(file, text, true, world)?,
+        "write" => world.write(file, unescaped(text)),
+        "append" => {
+            let before = std::fs::read(world.path(file)).unwrap_or_default();
+            append(world, file, before, &unescaped(text));
+        }
+        "replace" => std::fs::rename(world.path(text), world.path(file)).map_err(|error| error.to_string())?,
+        "remove" => std::fs::remove_file(world.path(file)).map_err(|error| error.to_string())?,
+        "guest" => world.add_guest(file),
+        "change" => {
+            let (old, new) = rest.split_once(" => ").ok_or("expected OLD => NEW")?;
+            let settings = world.read("tidegate.toml");
+            if settings.matches(old).count() != 1 {
+                return Err(format!("the settings hold that {} times, expected once", settings.matches(old).count()));
+            }
+            world.write("tidegate.toml", settings.replace(old, new));
+        }
+        "settings" => {
+            let before = world.read("tidegate.toml").into_bytes();
+            world.write("tidegate.toml", [&before[..], &unescaped(rest), b"\n"].concat());
+        }
+        _ => return Err("there is no such act".to_owned()),
+    }
+    Ok(())
+}
+
+/// Bytes are added to the file itself, as whatever writes it would do.
+fn append(world: &World, file: &str, before: Vec<u8>, more: &[u8]) {
+    use std::io::Write as _;
+    if before.is_empty() {
+        return world.write(file, more);
+    }
+    let mut file = std::fs::OpenOptions::new().append(true).open(world.path(file)).unwrap();
+    file.write_all(more).unwrap();
+}
+
+fn rows(file: &str, text: &str, constant: bool, world: &World) -> Result<(), String> {
+    let before = std::fs::read(world.path(file)).unwrap_or_default();
+    let lines = before.iter().filter(|byte| **byte == b'\n').count() as u64;
+    let words: Vec<&str> = text.split(' ').collect();
+    let [count, seed, ref more @ ..] = words[..] else { return Err("expected COUNT SEED".to_owned()) };
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("`{text}`: {error}"));
+    let noise = more.iter().find_map(|word| word.strip_prefix("noise="));
+    let noise = noise.map_or(Ok(0.1), |noise| noise.parse().map_err(|_| format!("`{noise}` is no number")))?;
+    let rows =
+        Rows { first_day: lines.saturating_sub(1), count: number(count)?, seed: number(seed)?, noise, flipped: more.contains(&"flipped") };
+    let header = if before.is_empty() { HEADER } else { "" };
+    let lines = if constant { rows.lines().replace(",0\n", ",1\n") } else { rows.lines() };
+    append(world, file, before, format!("{header}{lines}").as_bytes());
+    Ok(())
+}
+
+/// Words, with single quotes around those that hold blanks.
+fn arguments(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('\'').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match (byte, if byte == b'\\' { bytes.next() } else { None }) {
+            (b'\\', Some(b'n')) => out.push(b'\n'),
+            (b'\\', Some(b't')) => out.push(b'\t'),
+            (b'\\', Some(b'x')) => {
+                let digits: String = bytes.by_ref().take(2).map(char::from).collect();
+                out.push(u8::from_str_radix(&digits, 16).expect("two hexadecimal digits behind `\\x`"));
+            }
+            (b'\\', Some(other)) => out.push(other),
+            (other, _) => out.push(other),
+        }
+    }
+    out
+}
+
+/// The first log line at WARN or ERROR that nothing announced.
+fn unexpected_warnings(stderr: &str, announced: &[&str]) -> Result<(), String> {
+    let is_serious = |line: &&str| {
+        let text = line.split_whitespace().nth(1).is_some_and(|level| matches!(level, "WARN" | "ERROR"));
+        text || line.contains("\"level\":\"WARN\"") || line.contains("\"level\":\"ERROR\"")
+    };
+    match stderr.lines().filter(is_serious).find(|line| !announced.iter().any(|text| line.contains(text))) {
+        Some(line) => Err(line.to_owned()),
+        None => Ok(()),
+    }
+}
