@@ -84,8 +84,11 @@ fn perform(repo: &Repo, step: Step) -> Result<()> {
         Step::HostTests => {
             // The integration tests start the binary, which cargo builds for no test of another package.
             demo::build_host(repo)?;
+            plugins::plugins(repo)?;
             run(&mut repo.xtask_cargo("test"))?;
-            run(repo.cargo().args(["test", "--workspace"]))
+            let mut tests = repo.cargo();
+            tests.env("TIDEGATE_BIN", repo.tidegate()).env("TIDEGATE_PLUGINS", repo.plugin_folder());
+            run(tests.env("TIDEGATE_TEST_GUESTS", repo.test_guest_folder()).args(["test", "--workspace"]))
         }
     }
 }
