@@ -15,8 +15,18 @@ wit_bindgen::generate!({ path: "../../../wit", world: "cleaner-plugin", generate
 static MANIFEST: [u8; include_bytes!("../plugin.toml").len()] = *include_bytes!("../plugin.toml");
 
 const MODES: [&str; 12] = [
-    "nothing", "read-f64", "read-text", "read-raw", "write-f64", "write-text", "write-raw", "clip-host", "clip-guest", "z-score",
-    "nan-mask", "text-clean",
+    "nothing",
+    "read-f64",
+    "read-text",
+    "read-raw",
+    "write-f64",
+    "write-text",
+    "write-raw",
+    "clip-host",
+    "clip-guest",
+    "z-score",
+    "nan-mask",
+    "text-clean",
 ];
 const LOW: f64 = -1.0;
 const HIGH: f64 = 1.0;
@@ -105,7 +115,7 @@ fn nan_mask(batch: &Batch, edit: &Editor, rows: u32, columns: u32) -> Result<(),
         for column in 0..columns {
             let values = batch.read_f64(column, start, count)?;
             for (keep, value) in mask.iter_mut().zip(&values) {
-                *keep &= u8::from(*value == *value);
+                *keep &= u8::from(!value.is_nan());
             }
         }
         edit.keep(start, &mask, "nan")?;
