@@ -25,7 +25,7 @@ use crate::{AliasMove, Fence, JournalEntry, JournalHead, MetaStore, StoreError, 
 /// Connections to a database file; reads beyond wait for one.
 const CONNECTIONS_MAX: u32 = 4;
 /// How long a writer waits for another process that has the database locked.
-const BUSY_MS_MAX: u64 = 5_000;
+const BUSY_MS_MAX: u64 = 60_000;
 /// Prepared statements that one connection keeps.
 const STATEMENTS_MAX: usize = 512;
 

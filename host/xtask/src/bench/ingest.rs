@@ -128,7 +128,10 @@ pub fn table(repo: &Repo, rows: u64) -> Result<PathBuf> {
     }
     let beside = path.with_extension("new");
     let file = File::create(&beside).with_context(|| format!("could not create `{}`", beside.display()))?;
-    write_table(&mut BufWriter::with_capacity(1 << 20, file), rows).with_context(|| format!("could not write `{}`", beside.display()))?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    write_table(&mut out, rows).with_context(|| format!("could not write `{}`", beside.display()))?;
+    // On the disk before anything is measured, or what is measured would wait for it.
+    out.get_ref().sync_all().with_context(|| format!("could not write `{}`", beside.display()))?;
     std::fs::rename(&beside, &path)?;
     Ok(path)
 }
@@ -197,6 +200,14 @@ columns = {{ {columns} }}
 
 [pipeline.bench.model]
 family = "linear"
+
+[pipeline.bench.gate]
+dependence = "independent"
+[[pipeline.bench.gate.rule]]
+id = "floor"
+metric = "accuracy"
+test = "lower-bound"
+bound = 0.5
 
 [[pipeline.bench.trigger]]
 kind = "manual"
