@@ -9,6 +9,7 @@ mod disk_full;
 mod host;
 mod kill;
 mod long_line;
+mod one_process;
 mod rows;
 mod scenarios;
 mod script;

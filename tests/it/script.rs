@@ -5,7 +5,7 @@
 //! - `constant FILE COUNT SEED`: the same, all with the label 1.
 //! - `write FILE TEXT`, `append FILE TEXT`: bytes, with the escapes `\n`, `\t`, `\\` and `\xNN`.
 //! - `replace FILE OTHER`: another file takes the name, as an editor or a log rotation does it.
-//! - `remove FILE`.
+//! - `remove PATH`: a file, or a folder with all that is in it.
 //! - `change OLD => NEW`: changes the one place in `tidegate.toml` that says OLD.
 //! - `settings TEXT`: adds lines to `tidegate.toml`, with the same escapes.
 //! - `guest NAME`: puts a guest that is not shipped into the plugin folder.
@@ -53,7 +53,11 @@ fn act(verb: &str, rest: &str, world: &World) -> Result<(), String> {
             append(world, file, before, &unescaped(text));
         }
         "replace" => std::fs::rename(world.path(text), world.path(file)).map_err(|error| error.to_string())?,
-        "remove" => std::fs::remove_file(world.path(file)).map_err(|error| error.to_string())?,
+        "remove" => {
+            let path = world.path(file);
+            let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            removed.map_err(|error| error.to_string())?;
+        }
         "guest" => world.add_guest(file),
         "change" => {
             let (old, new) = rest.split_once(" => ").ok_or("expected OLD => NEW")?;

@@ -2,6 +2,8 @@
 //!
 //! Instants before 2024 are of the rows or of a simulated clock, and stay.
 
+/// Digits of a fraction up to which it is kept as it is.
+const DIGITS_MAX: usize = 9;
 /// Years from which on an instant is of the real clock.
 const REAL_CLOCK_YEAR: u32 = 2024;
 
@@ -36,6 +38,12 @@ fn words(line: &str) -> String {
         out.push_str(&word[..word.len() - bare.len()]);
         let behind = bare.len() - bare.trim_end_matches(['.', ':', '-']).len();
         let (bare, punctuation) = bare.split_at(bare.len() - behind);
+        if let Some(rounded) = rounded(bare) {
+            out.push_str(&rounded);
+            out.push_str(punctuation);
+            rest = tail;
+            continue;
+        }
         out.push_str(match bare {
             "" => "",
             _ if is_instant(bare) => "[time]",
@@ -49,6 +57,13 @@ fn words(line: &str) -> String {
         rest = tail;
     }
     out
+}
+
+/// A number with all its digits, without those that depend on the mathematics library.
+fn rounded(word: &str) -> Option<String> {
+    let number: f64 = word.parse().ok()?;
+    let digits = word.split('e').next()?.bytes().filter(u8::is_ascii_digit).count();
+    (word.contains('.') && digits > DIGITS_MAX).then(|| if number.abs() < 1e-6 { format!("{number:.3e}") } else { format!("{number:.6}") })
 }
 
 fn is_instant(word: &str) -> bool {
@@ -119,5 +134,7 @@ fn volatile_text_is_replaced_and_the_rest_stays() {
     check("it ran 0.2 s, `call_ms_max` is 200", "it ran [seconds] s, `call_ms_max` is 200");
     check("  \"seconds\": 0.345,", "  \"seconds\": [seconds],");
     check("{\"at\":1795436457250283}", "{\"at\":[micros]}");
+    check("\"alpha\": 0.01666666666666668,", "\"alpha\": 0.016667,");
+    check("p = 2.9912345678901e-40", "p = 2.991e-40");
     check("deadbeefcafe stays, it is a word", "deadbeefcafe stays, it is a word");
 }
