@@ -7,16 +7,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
+use arrow::datatypes::Field;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 use parquet::basic::{Compression, Encoding};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
+use rayon::prelude::*;
 use tidegate_vocab::{Batch, Contract, DType, Role, RowColumns};
 
 use crate::DatasetError;
@@ -40,11 +43,35 @@ pub fn encode_clean(rows: &Batch, contract: &Contract) -> Result<Bytes, DatasetE
         let batch = with_roles(rows)?;
         let properties = properties(rows, contract);
         let bytes = Vec::with_capacity(rows.rows.get_array_memory_size());
-        let mut writer = ArrowWriter::try_new(bytes, batch.schema(), Some(properties))?;
-        writer.write(&batch)?;
-        writer.into_inner()
+        let writer = ArrowWriter::try_new(bytes, batch.schema(), Some(properties))?;
+        let (mut file, groups) = writer.into_serialized_writer()?;
+        for (index, start) in (0..batch.num_rows()).step_by(ROW_GROUP_ROWS_MAX).enumerate() {
+            let group = batch.slice(start, ROW_GROUP_ROWS_MAX.min(batch.num_rows() - start));
+            let columns = encode_columns(&group, groups.create_column_writers(index)?)?;
+            let mut writer = file.next_row_group()?;
+            for column in columns {
+                column.append_to_row_group(&mut writer)?;
+            }
+            writer.close()?;
+        }
+        file.into_inner()
     };
     written().map(Bytes::from).map_err(|source| DatasetError::WriteClean { source })
+}
+
+/// The columns of one row group, each encoded on its own, so that all processors have a share; the order of the result is that
+/// of the columns.
+fn encode_columns(group: &RecordBatch, writers: Vec<ArrowColumnWriter>) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+    let schema = group.schema();
+    let columns: Vec<_> = schema.fields().iter().zip(group.columns()).zip(writers).collect();
+    let encode = |((field, array), mut writer): ((&Arc<Field>, &ArrayRef), ArrowColumnWriter)| {
+        // Our types have no children, so a column has one leaf.
+        for leaf in compute_leaves(field, array)? {
+            writer.write(&leaf)?;
+        }
+        writer.close()
+    };
+    columns.into_par_iter().map(encode).collect()
 }
 
 /// Measured on numbers of weather: a dictionary or a compressor costs more time than the disk it saves. Texts repeat, so they have

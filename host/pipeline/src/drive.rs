@@ -39,15 +39,9 @@ pub enum RunEnd {
 /// # Errors
 /// What went wrong first; what was committed before stays.
 pub async fn ingest_all(pipeline: &mut Pipeline) -> Result<Ingested, PipelineError> {
-    let mut ingested = Ingested::default();
     let rows_max = pipeline.settings().poll_rows_max;
     pipeline.handle(Event::Clean).await?;
-    while let Outcome::Rows(rows) = pipeline.poll_and_clean(rows_max).await? {
-        ingested.rows += rows;
-        ingested.polls += 1;
-    }
-    pipeline.handle(Event::Clean).await?;
-    Ok(ingested)
+    pipeline.stream(rows_max).await
 }
 
 /// Takes the open run, or the one that a trigger (or `by`) starts now, as far as it goes.

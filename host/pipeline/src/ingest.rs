@@ -11,10 +11,14 @@ use tidegate_sandbox::{CallError, Pull};
 use tidegate_store::{WorkUnit, Write};
 use tidegate_vocab::{Batch, CleanPart, Digest, PluginName, RawPart};
 
+use crate::drive::Ingested;
 use crate::{CleanPort, Outcome, Pipeline, PipelineError, PluginStep, Settings, SourcePort, Stores};
 
 /// How long a cleaning work unit is leased; a unit is a few milliseconds of work, and a newer fence ends the lease anyway.
 const CLEAN_LEASE_US: i64 = 600_000_000;
+
+/// Raw parts that wait for cleaning at most while the source is read on.
+const WAITING_PARTS_MAX: usize = 2;
 
 /// Raw parts whose cleaned parts are still to be made, oldest first, with their rows where they are still in memory.
 pub(crate) type Pending = VecDeque<(RawPart, Option<Batch>)>;
@@ -49,24 +53,60 @@ impl Pipeline {
         Ok(if rows == 0 { Outcome::Nothing } else { Outcome::Rows(rows) })
     }
 
-    /// Polls and cleans at the same time: while the source reads the next rows on one thread, the last ones are cleaned on another.
-    pub(crate) async fn poll_and_clean(&mut self, rows_max: u32) -> Result<Outcome, PipelineError> {
-        let waiting = self.pending.pop_front();
-        let Pipeline { settings, stores, plugins, parts, chain, source_open, rows_total, .. } = self;
-        let fetch = fetch(settings, stores, &mut plugins.source, source_open, rows_max, *rows_total);
-        match waiting {
-            None => {
-                let fetched = fetch.await?;
-                Ok(self.note_fetched(fetched))
+    /// Polls until the source has nothing now, cleaning at the same time: while the source reads the next rows on one thread, the
+    /// last ones are cleaned on another. A few parts wait in between, so that neither stands still for the other.
+    pub(crate) async fn stream(&mut self, rows_max: u32) -> Result<Ingested, PipelineError> {
+        let (fetched, mut waiting) = tokio::sync::mpsc::channel::<(RawPart, Batch)>(WAITING_PARTS_MAX);
+        let Pipeline { settings, stores, plugins, parts, chain, source_open, rows_total, rows_cleaned, .. } = self;
+        let (observer, pending, last_event_time) = (&mut self.observer, &mut self.pending, &mut self.last_event_time);
+        let (source, cleaners) = (&mut plugins.source, &mut plugins.cleaners);
+        let fetching = async {
+            let (mut ingested, mut unsent) = (Ingested::default(), None);
+            loop {
+                match fetch(settings, stores, source, source_open, rows_max, *rows_total).await? {
+                    Fetched::Part(raw, batch) => {
+                        ingested.rows += raw.row_count;
+                        ingested.polls += 1;
+                        *rows_total += raw.row_count;
+                        observer.committed(raw.row_count, *rows_total);
+                        // Nobody cleans any more: what was fetched is committed, and is cleaned next time.
+                        if let Err(left) = fetched.send((raw, batch)).await {
+                            unsent = Some(left.0);
+                            break;
+                        }
+                    }
+                    Fetched::Cursor => {}
+                    Fetched::Idle | Fetched::Finished => break,
+                }
             }
-            Some((raw, batch)) => {
-                let clean = clean_one(settings, stores, *chain, &mut plugins.cleaners, parts, &raw, batch);
-                let (fetched, cleaned) = tokio::join!(fetch, clean);
-                self.note_cleaned(raw, cleaned)?;
-                let fetched = fetched?;
-                Ok(self.note_fetched(fetched))
+            drop(fetched);
+            Ok::<_, PipelineError>((ingested, unsent))
+        };
+        let cleaning = async {
+            while let Some((raw, batch)) = waiting.recv().await {
+                match clean_one(settings, stores, *chain, cleaners, parts, &raw, Some(batch)).await {
+                    Ok(part) => {
+                        *rows_cleaned = raw.first_row + raw.row_count;
+                        *last_event_time = part.event_time.map(|(_, last)| last).or(*last_event_time);
+                    }
+                    Err(error) => {
+                        pending.push_back((raw, None));
+                        waiting.close();
+                        while let Some((raw, batch)) = waiting.recv().await {
+                            pending.push_back((raw, Some(batch)));
+                        }
+                        return Err(error);
+                    }
+                }
             }
+            Ok(())
+        };
+        let (fetched, cleaned) = tokio::join!(fetching, cleaning);
+        if let Ok((_, Some((raw, batch)))) = &fetched {
+            self.pending.push_back((raw.clone(), Some(batch.clone())));
         }
+        cleaned?;
+        Ok(fetched?.0)
     }
 
     fn note_fetched(&mut self, fetched: Fetched) -> Outcome {
