@@ -6,6 +6,8 @@
 //! - `write FILE TEXT`, `append FILE TEXT`: bytes, with the escapes `\n`, `\t`, `\\` and `\xNN`.
 //! - `replace FILE OTHER`: another file takes the name, as an editor or a log rotation does it.
 //! - `remove PATH`: a file, or a folder with all that is in it.
+//! - `forge FILE OLD => NEW`: changes bytes of a file to others of the same length, wherever they are.
+//! - `tamper FOLDER`: flips a bit in the middle of every file of a folder.
 //! - `change OLD => NEW`: changes the one place in `tidegate.toml` that says OLD.
 //! - `settings TEXT`: adds lines to `tidegate.toml`, with the same escapes.
 //! - `guest NAME`: puts a guest that is not shipped into the plugin folder.
@@ -59,6 +61,8 @@ fn act(verb: &str, rest: &str, world: &World) -> Result<(), String> {
             removed.map_err(|error| error.to_string())?;
         }
         "guest" => world.add_guest(file),
+        "forge" => forge(file, text, world)?,
+        "tamper" => tamper(file, world)?,
         "change" => {
             let (old, new) = rest.split_once(" => ").ok_or("expected OLD => NEW")?;
             let settings = world.read("tidegate.toml");
@@ -84,6 +88,26 @@ fn append(world: &World, file: &str, before: Vec<u8>, more: &[u8]) {
     }
     let mut file = std::fs::OpenOptions::new().append(true).open(world.path(file)).unwrap();
     file.write_all(more).unwrap();
+}
+
+fn forge(file: &str, text: &str, world: &World) -> Result<(), String> {
+    let (old, new) = text.split_once(" => ").ok_or("expected OLD => NEW")?;
+    assert_eq!(old.len(), new.len(), "a forgery keeps the length");
+    let mut bytes = std::fs::read(world.path(file)).map_err(|error| error.to_string())?;
+    let places: Vec<usize> = bytes.windows(old.len()).enumerate().filter(|(_, found)| *found == old.as_bytes()).map(|(at, _)| at).collect();
+    places.iter().for_each(|at| bytes[*at..*at + new.len()].copy_from_slice(new.as_bytes()));
+    if places.is_empty() { Err("the file does not hold that".to_owned()) } else { Ok(world.write(file, bytes)) }
+}
+
+fn tamper(folder: &str, world: &World) -> Result<(), String> {
+    for entry in world.path(folder).read_dir().map_err(|error| error.to_string())? {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        let Ok(mut bytes) = std::fs::read(&path) else { continue };
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 fn rows(file: &str, text: &str, constant: bool, world: &World) -> Result<(), String> {

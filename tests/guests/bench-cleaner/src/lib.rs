@@ -111,7 +111,13 @@ fn nan_mask(batch: &Batch, edit: &Editor, rows: u32, columns: u32) -> Result<(),
         let mut mask = vec![1_u8; count as usize];
         for column in 0..columns {
             let values = batch.read_f64(column, start, count)?;
-            for (keep, value) in mask.iter_mut().zip(&values) {
+            let ((masks, mask_rest), (blocks, rest)) = (mask.as_chunks_mut::<BLOCK>(), values.as_chunks::<BLOCK>());
+            for (keep, block) in masks.iter_mut().zip(blocks) {
+                for (keep, value) in keep.iter_mut().zip(block) {
+                    *keep &= u8::from(!value.is_nan());
+                }
+            }
+            for (keep, value) in mask_rest.iter_mut().zip(rest) {
                 *keep &= u8::from(!value.is_nan());
             }
         }
@@ -120,11 +126,18 @@ fn nan_mask(batch: &Batch, edit: &Editor, rows: u32, columns: u32) -> Result<(),
     Ok(())
 }
 
-/// Applies `map` to every value, in blocks that the compiler unrolls: the host's check for a deadline is paid once a block.
+/// Applies `map` to every value, in blocks written out, which compilers leave as they are: the host's check for a deadline is paid
+/// once a block.
 fn in_blocks(values: &mut [f64], map: impl Fn(f64) -> f64) {
-    let (blocks, rest) = values.as_chunks_mut::<BLOCK>();
+    let (blocks, rest) = values.as_chunks_mut::<16>();
     for block in blocks {
-        *block = block.map(&map);
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *block;
+        let (first, second) = ([map(a), map(b), map(c), map(d)], [map(e), map(f), map(g), map(h)]);
+        let (third, fourth) = ([map(i), map(j), map(k), map(l)], [map(m), map(n), map(o), map(p)]);
+        *block = [
+            first[0], first[1], first[2], first[3], second[0], second[1], second[2], second[3], third[0], third[1], third[2], third[3],
+            fourth[0], fourth[1], fourth[2], fourth[3],
+        ];
     }
     rest.iter_mut().for_each(|value| *value = map(*value));
 }
@@ -135,7 +148,7 @@ fn clip(value: f64) -> f64 {
 }
 
 /// Values of a block.
-const BLOCK: usize = 32;
+const BLOCK: usize = 8;
 /// Lanes that sums are taken in, so that they do not wait for each other.
 const LANES: usize = 16;
 
@@ -161,13 +174,14 @@ fn z_score(batch: &Batch, edit: &Editor, rows: u32, column: u32) -> Result<(), D
 
 /// Trims each text and makes its ASCII letters small.
 fn text_clean(batch: &Batch, edit: &Editor, column: u32, start: u32, count: u32) -> Result<(), DataError> {
-    let text = batch.read_text(column, start, count)?;
+    let mut text = batch.read_text(column, start, count)?;
+    // All at once: a loop over many short cells would be checked for a deadline at every turn.
+    text.bytes.make_ascii_lowercase();
     let mut bytes = Vec::with_capacity(text.bytes.len());
     let mut offsets = Vec::with_capacity(text.offsets.len());
     offsets.push(0);
     for ends in text.offsets.windows(2) {
-        let cell = text.bytes[ends[0] as usize..ends[1] as usize].trim_ascii();
-        bytes.extend(cell.iter().map(u8::to_ascii_lowercase));
+        bytes.extend_from_slice(text.bytes[ends[0] as usize..ends[1] as usize].trim_ascii());
         offsets.push(bytes.len() as u32);
     }
     edit.write_text(column, start, &TextValues { offsets, bytes }, &[])
