@@ -272,6 +272,45 @@ fn calibration_and_class_weights_do_what_they_say() {
     assert!(said(ClassWeights::Balanced) > said(ClassWeights::None) + 50);
 }
 
+/// A change here breaks every stored model: raise the format with it. `UPDATE_EXPECT=1` writes the files anew.
+#[test]
+fn the_format_is_the_one_of_the_committed_files() {
+    let (contract, rows) = mixed(40);
+    let spec = ModelSpec { hidden: vec![3], calibration: Calibration::Temperature, ..small() };
+    let Trained { artefact, .. } = fit(&spec, &contract, &rows.slice(0, 30), &rows.slice(30, 10)).unwrap();
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        write("golden.safetensors", &artefact.weights);
+        write("golden.json", &artefact.manifest);
+        return;
+    }
+    let (weights, manifest) = (include_bytes!("fixtures/golden.safetensors"), include_str!("fixtures/golden.json"));
+    let golden = Model::load(weights, manifest.as_bytes()).unwrap().predict(&rows).unwrap();
+    let made = Model::load(&artefact.weights, &artefact.manifest).unwrap().predict(&rows).unwrap();
+    assert_eq!((golden.classes.len(), &golden.predicted), (3, &made.predicted));
+    // Another instruction set may round the last bits of the weights otherwise; the shape of the files is the promise.
+    let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-4;
+    assert!(golden.probabilities.iter().zip(&made.probabilities).all(close));
+    let keys = |text: &[u8]| shape(&serde_json::from_slice(text).unwrap());
+    assert_eq!(keys(&artefact.manifest), keys(manifest.as_bytes()));
+    assert_eq!(artefact.weights.len(), weights.len());
+}
+
+/// A JSON value with its numbers and digests taken out.
+fn shape(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Object(map) => map.iter().map(|(key, value)| format!("{key}{{{}}}", shape(value))).collect(),
+        serde_json::Value::Array(list) => list.first().map_or_else(String::new, |first| format!("[{}]", shape(first))),
+        serde_json::Value::String(_) => "text".to_owned(),
+        serde_json::Value::Number(_) => "number".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "only when somebody asks for new files")]
+fn write(name: &str, bytes: &[u8]) {
+    std::fs::write(format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR")), bytes).unwrap();
+}
+
 #[test]
 fn an_artefact_that_was_changed_is_refused() {
     let (contract, rows) = mixed(60);

@@ -23,7 +23,7 @@ pub fn verdict_table(rules: &[RuleVerdict]) -> String {
     let header = ["rule", "verdict", "metric", "challenger", "other", "estimate", "bounds", "threshold", "rows"];
     let mut out = table(&header, rows.collect(), 3);
     for rule in rules {
-        out.push_str(&format!("  {}: {} ({})\n", rule.rule, rule.reason, rule.method));
+        out.push_str(&format!("  {}: {}\n", rule.rule, rule.reason));
     }
     out
 }
