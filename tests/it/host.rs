@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 /// Plugins that every world has.
 const SHIPPED: [&str; 5] = ["classification", "csv", "log", "missing", "range"];
 /// Guests that a world has when it asks for them.
-const GUESTS: [&str; 2] = ["hostile-cleaner", "hostile-source"];
+const GUESTS: [&str; 4] = ["hostile-alerter", "hostile-cleaner", "hostile-evaluator", "hostile-source"];
 
 /// Where the built things are.
 pub struct Built {

@@ -96,7 +96,11 @@ fn forge(file: &str, text: &str, world: &World) -> Result<(), String> {
     let mut bytes = std::fs::read(world.path(file)).map_err(|error| error.to_string())?;
     let places: Vec<usize> = bytes.windows(old.len()).enumerate().filter(|(_, found)| *found == old.as_bytes()).map(|(at, _)| at).collect();
     places.iter().for_each(|at| bytes[*at..*at + new.len()].copy_from_slice(new.as_bytes()));
-    if places.is_empty() { Err("the file does not hold that".to_owned()) } else { Ok(world.write(file, bytes)) }
+    if places.is_empty() {
+        return Err("the file does not hold that".to_owned());
+    }
+    world.write(file, bytes);
+    Ok(())
 }
 
 fn tamper(folder: &str, world: &World) -> Result<(), String> {
