@@ -10,7 +10,7 @@ use tidegate_policy::due;
 use tidegate_vocab::{Batch, RowColumns, Timestamp, VersionNo};
 
 use crate::judge::label_classes;
-use crate::{LoopState, Outcome, Pipeline, PipelineError};
+use crate::{Outcome, Pipeline, PipelineError};
 
 /// Rows scored in one step, so that memory stays flat after a long backlog.
 const SCORE_ROWS_MAX: u64 = 65_536;
@@ -37,9 +37,11 @@ impl Pipeline {
         state.triggers.rows_committed(self.rows_cleaned.saturating_sub(state.counted_row));
         state.counted_row = self.rows_cleaned;
         loop {
-            let scored = self.score_matured(state.observed_row).await?;
-            let Some(last) = scored.last() else { break };
-            state.observed_row = last.row + 1;
+            let (scored, next_row) = self.score_matured(state.observed_row).await?;
+            if next_row == state.observed_row {
+                break;
+            }
+            state.observed_row = next_row;
             let known = scored.iter().filter_map(|row| Some((row.truth?, row.predicted?)));
             let wrong: Vec<bool> = known.map(|(truth, predicted)| truth != predicted).collect();
             state.triggers.errors_matured(&self.settings.triggers, &wrong);
@@ -58,16 +60,20 @@ impl Pipeline {
         Ok(Outcome::Nothing)
     }
 
-    /// The rows from `from` on whose labels are known by now, up to the first that is not yet.
-    async fn score_matured(&mut self, from: u64) -> Result<Vec<ScoredRow>, PipelineError> {
+    /// The rows from `from` on whose labels are known by now, up to the first that is not yet; and the row to go on from, which
+    /// lies beyond quarantined rows too.
+    async fn score_matured(&mut self, from: u64) -> Result<(Vec<ScoredRow>, u64), PipelineError> {
         let parts = self.stores.meta.clean_parts(&self.settings.id, &self.chain, from).await?;
-        let to = self.rows_cleaned.min(from.saturating_add(SCORE_ROWS_MAX));
+        let to = self.rows_cleaned.min(from.saturating_add(SCORE_ROWS_MAX)).max(from);
         let in_rows = |source| PipelineError::Dataset { first_row: from, last_row: to, source };
         let rows = read_rows(&*self.stores.blobs, &self.parts, &self.settings.contract, &parts, from, to, None).await.map_err(in_rows)?;
         let now = self.now().0;
+        // A row whose label never came has no such instant. It is passed over, not waited for.
         let known = instants(&rows, RowColumns::KNOWN_TIME);
-        let matured = known.iter().position(|known| *known > now).unwrap_or(known.len());
-        self.score(&rows.slice(0, matured)).await
+        let unripe = known.iter().position(|known| known.is_some_and(|known| known > now));
+        let next_row = unripe.and_then(|position| row_numbers(&rows).get(position).copied()).unwrap_or(to);
+        let scored = self.score(&rows.slice(0, unripe.unwrap_or(known.len()))).await?;
+        Ok((scored, next_row))
     }
 
     async fn score(&mut self, rows: &Batch) -> Result<Vec<ScoredRow>, PipelineError> {
@@ -84,7 +90,7 @@ impl Pipeline {
                 None => vec![None; end - start],
             };
             for (index, predicted) in (start..end).zip(predicted) {
-                let event_time = Timestamp(event_times[index]);
+                let event_time = Timestamp(event_times[index].unwrap_or_default());
                 scored.push(ScoredRow { row: numbers[index], event_time, truth: truths[index], predicted, version });
             }
             start = end;
@@ -105,14 +111,7 @@ pub(crate) fn row_range(rows: &Batch) -> (u64, u64) {
     (numbers.first().copied().unwrap_or(0), numbers.last().copied().unwrap_or(0))
 }
 
-fn instants(rows: &Batch, name: &str) -> Vec<i64> {
+fn instants(rows: &Batch, name: &str) -> Vec<Option<i64>> {
     let column = rows.column(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-    column.map(|column| column.values().to_vec()).unwrap_or_default()
-}
-
-impl LoopState {
-    /// Rows below this number have been scored.
-    pub fn scored_until(&self) -> u64 {
-        self.observed_row
-    }
+    column.map(|column| column.iter().collect()).unwrap_or_default()
 }

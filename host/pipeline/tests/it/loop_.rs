@@ -8,14 +8,14 @@ use tidegate_store::MetaStore as _;
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{Alias, DecisionKind, SimulatedClock, Timestamp};
 
-use crate::scripted::{History, plugins, settings, stores};
+use crate::scripted::{History, ORIGIN_US, plugins, settings, stores};
 
 const HOW: BacktestSettings = BacktestSettings { step_rows: 50, warmup_share: 0.25 };
 
 async fn replay(seed: u64, ungated: bool) -> (tidegate_pipeline::Backtest, Arc<MemoryStore>) {
     let history = Arc::new(History::new(seed, 3_000));
     let store = Arc::new(MemoryStore::new());
-    let clock = Arc::new(SimulatedClock::new(Timestamp(0)));
+    let clock = Arc::new(SimulatedClock::new(Timestamp(ORIGIN_US)));
     let stores = stores(&store, Arc::clone(&clock) as _).await;
     let mut settings = settings(seed, GateRows::Arriving);
     settings.ungated = ungated;
@@ -37,6 +37,8 @@ async fn every_row_is_answered_once_and_before_it_is_learned_from() {
             assert!(version.trained_until_row <= scored.row, "row {} was answered by {} trained on it", scored.row, version.number);
         }
     }
+    // Of 31 rows without a label one lacks its feature as well.
+    assert_eq!(found.rows.iter().filter(|row| row.truth.is_none()).count(), 30, "rows whose labels never came are passed over");
     assert!(found.model.accuracy.unwrap() > 0.75, "accuracy {:?}", found.model.accuracy);
     assert!(found.model.accuracy > found.no_change.accuracy && found.model.accuracy > found.majority.accuracy);
 }
@@ -75,7 +77,7 @@ async fn without_a_gate_every_training_is_a_promotion() {
 async fn every_decision_but_a_hold_is_an_alert() {
     let history = Arc::new(History::new(5, 3_000));
     let store = Arc::new(MemoryStore::new());
-    let clock = Arc::new(SimulatedClock::new(Timestamp(0)));
+    let clock = Arc::new(SimulatedClock::new(Timestamp(ORIGIN_US)));
     let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
     let mut plugins = plugins(&history);
     plugins.alerters.push(crate::scripted::alerter(&count));

@@ -14,6 +14,9 @@ use tidegate_vocab::{
     Batch, Clock, Contract, ContractColumn, DType, Digest, LabelColumn, MetricInfo, MetricTerms, Role, Seed, Terms, TimeColumn, TimeUnit,
 };
 
+/// The first day, long before 1970: instants are negative.
+pub const ORIGIN_US: i64 = -20 * 365 * 86_400_000_000;
+
 /// A history: two features, a label that depends on them, and a concept that turns around half-way.
 pub struct History {
     pub rows: Vec<[String; 4]>,
@@ -28,7 +31,9 @@ impl History {
             let score = if turned { a - b } else { a + b } + rng.random_range(-0.3..0.3);
             // One row in fifty lacks a feature, so that the contract has something to keep out.
             let first = if index % 50 == 7 { String::new() } else { format!("{a:.6}") };
-            [index.to_string(), first, format!("{b:.6}"), u8::from(score > 0.0).to_string()]
+            // One label in ninety-seven never comes.
+            let label = if index % 97 == 11 { String::new() } else { u8::from(score > 0.0).to_string() };
+            [index.to_string(), first, format!("{b:.6}"), label]
         };
         History { rows: (0..row_count).map(&mut row).collect() }
     }
@@ -138,7 +143,7 @@ pub fn settings(seed: u64, rows: GateRows) -> Settings {
         id: "test".parse().unwrap(),
         contract: Contract {
             id: Some("day".into()),
-            time: Some(TimeColumn { column: "day".into(), unit: Some(TimeUnit::D), origin_us: 0 }),
+            time: Some(TimeColumn { column: "day".into(), unit: Some(TimeUnit::D), origin_us: ORIGIN_US }),
             label: LabelColumn { column: "y".into(), classes: vec!["0".into(), "1".into()], delay_us: TimeUnit::D.micros() },
             columns: vec![feature("a"), feature("b")],
         },
