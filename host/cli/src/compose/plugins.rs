@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_pipeline::{PluginStep, Plugins};
-use tidegate_sandbox::{CallError, Grants, HttpGrant, LogLevel, LogLine, Plugin, PluginSettings, Sandbox};
+use tidegate_sandbox::{CallError, Grants, LogLevel, LogLine, Plugin, PluginSettings, Sandbox};
 use tidegate_vocab::{Clock, PluginName};
 
 use crate::config::{Config, PipelineConfig, PluginUse};
@@ -93,15 +93,9 @@ fn misfit(config: &Config, used: &PluginUse, error: &CallError) -> Failure {
 
 fn settings(config: &Config, plugin: &Plugin, used: &PluginUse, clock: &Arc<dyn Clock>) -> PluginSettings {
     let own = config.plugin(&used.plugin);
-    let http = own.grants.http.iter().map(|grant| HttpGrant {
-        host: grant.host.clone(),
-        port: grant.port,
-        methods: grant.methods.clone(),
-        path: grant.path.clone(),
-    });
     PluginSettings {
         config: used.config.clone(),
-        grants: Grants { inputs: own.grants.inputs.clone(), clock: own.grants.clock, http: http.collect() },
+        grants: Grants { inputs: own.grants.inputs.clone(), clock: own.grants.clock, http: own.grants.http.clone() },
         limits: own.limits(plugin.kind().default_limits()),
         inputs: Arc::new(super::inputs(config)),
         clock: Arc::clone(clock),

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use tidegate_sandbox::HttpGrant;
 use tidegate_vocab::PluginName;
 use tidegate_vocab::limits::{PLUGINS_MEMORY_BYTES_MAX, PluginLimits};
 
@@ -44,19 +45,6 @@ pub struct Grants {
     pub http: Vec<HttpGrant>,
     /// Secrets that are put into its requests.
     pub secrets: Vec<SecretGrant>,
-}
-
-/// One place a plugin may send requests to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpGrant {
-    /// The host.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// Methods, in upper case.
-    pub methods: Vec<String>,
-    /// What the path must begin with.
-    pub path: String,
 }
 
 /// One secret, and the only requests it is put into.
