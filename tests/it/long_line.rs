@@ -38,6 +38,7 @@ error: plugin `csv` failed in step `source`
 `line_bytes_max` is 16777216
 ";
     assert_eq!(ended.stderr, expected);
+    eprintln!("peak {peak_kib} KiB");
     assert!(peak_kib > 0, "the peak of the memory could not be read from `{status}`");
     assert!(peak_kib <= MEMORY_KIB_MAX, "a line of {LINE_BYTES} bytes took {peak_kib} KiB, more than {MEMORY_KIB_MAX}");
 
