@@ -55,12 +55,18 @@ pub async fn run_once(pipeline: &mut Pipeline, by: Option<&str>) -> Result<RunEn
     }
     let id = pipeline.settings().id.clone();
     let Some(open) = pipeline.stores.meta.open_run(&id).await? else { return Ok(RunEnd::NothingDue) };
+    let decided_before = pipeline.stores.meta.decisions(&id, None).await?.len();
     loop {
         let outcome = pipeline.handle(Event::Advance).await?;
         let run = pipeline.stores.meta.run(&id, open.id).await?.unwrap_or_else(|| open.clone());
-        if let (RunState::Done, Some(version)) = (run.state, run.version) {
-            let decisions = pipeline.stores.meta.decisions(&id, Some(version)).await?;
-            if let Some((_, decision)) = decisions.into_iter().rfind(|(_, decision)| decision.run == Some(run.id)) {
+        if run.state == RunState::Done || matches!(outcome, Outcome::Waiting { .. }) {
+            // A hold that was decided in this pass is what there is to tell, not only that the gate waits.
+            let decisions = pipeline.stores.meta.decisions(&id, run.version).await?;
+            let latest = decisions.into_iter().rfind(|(_, decision)| decision.run == Some(run.id));
+            let is_new = |number: u64| number > decided_before as u64;
+            if let Some((number, decision)) = latest
+                && (run.state == RunState::Done || is_new(number))
+            {
                 return Ok(RunEnd::Decided { run: Box::new(run), decision: Box::new(decision) });
             }
         }

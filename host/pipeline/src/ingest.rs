@@ -1,15 +1,17 @@
 //! Ingest: poll → commit raw rows with the cursor → clean → contract → commit cleaned parts.
 //!
-//! Raw rows and the cursor are one commit, so that no row is lost or taken twice. Cleaning is derived from raw parts: each is a
-//! work unit whose key is the digest of its plan and input, leased, done and completed; doing one twice gives the same part.
+//! Raw rows and the cursor are one commit, so that no row is lost or taken twice. Rows that break the contract as a whole (a column
+//! that vanished, a type that changed) are not committed: the cursor stays where it is until somebody mends the one or the other.
+//! Cleaning is derived from raw parts: each is a work unit whose key is the digest of its plan and input, leased, done and
+//! completed; doing one twice gives the same part.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidegate_dataset::{CleanerStep, KnownTime, PartCache, clean_part, decode_raw, encode_raw, typed};
+use tidegate_dataset::{CleanerStep, DatasetError, KnownTime, PartCache, Typed, clean_part, decode_raw, encode_raw, typed};
 use tidegate_sandbox::{CallError, Pull};
 use tidegate_store::{WorkUnit, Write};
-use tidegate_vocab::{Batch, CleanPart, Digest, PluginName, RawPart};
+use tidegate_vocab::{Batch, CleanPart, Contract, DType, Digest, PluginName, RawPart, Role};
 
 use crate::drive::Ingested;
 use crate::{CleanPort, Outcome, Pipeline, PipelineError, PluginStep, Settings, SourcePort, Stores};
@@ -20,13 +22,13 @@ const CLEAN_LEASE_US: i64 = 600_000_000;
 /// Raw parts that wait for cleaning at most while the source is read on.
 const WAITING_PARTS_MAX: usize = 2;
 
-/// Raw parts whose cleaned parts are still to be made, oldest first, with their rows where they are still in memory.
-pub(crate) type Pending = VecDeque<(RawPart, Option<Batch>)>;
+/// Raw parts whose cleaned parts are still to be made, oldest first, with their typed rows where they are still in memory.
+pub(crate) type Pending = VecDeque<(RawPart, Option<Typed>)>;
 
 /// What one poll brought.
 enum Fetched {
     /// These rows were committed.
-    Part(RawPart, Batch),
+    Part(RawPart, Typed),
     /// Only the cursor moved.
     Cursor,
     /// Nothing now.
@@ -45,8 +47,8 @@ impl Pipeline {
     /// Cleans all raw parts that wait.
     pub(crate) async fn clean(&mut self) -> Result<Outcome, PipelineError> {
         let mut rows = 0;
-        while let Some((raw, batch)) = self.pending.pop_front() {
-            let cleaned = clean_one(&self.settings, &self.stores, self.chain, &mut self.plugins.cleaners, &self.parts, &raw, batch).await;
+        while let Some((raw, typed)) = self.pending.pop_front() {
+            let cleaned = clean_one(&self.settings, &self.stores, self.chain, &mut self.plugins.cleaners, &self.parts, &raw, typed).await;
             rows += raw.row_count;
             self.note_cleaned(raw, cleaned)?;
         }
@@ -56,7 +58,7 @@ impl Pipeline {
     /// Polls until the source has nothing now, cleaning at the same time: while the source reads the next rows on one thread, the
     /// last ones are cleaned on another. A few parts wait in between, so that neither stands still for the other.
     pub(crate) async fn stream(&mut self, rows_max: u32) -> Result<Ingested, PipelineError> {
-        let (fetched, mut waiting) = tokio::sync::mpsc::channel::<(RawPart, Batch)>(WAITING_PARTS_MAX);
+        let (fetched, mut waiting) = tokio::sync::mpsc::channel::<(RawPart, Typed)>(WAITING_PARTS_MAX);
         let Pipeline { settings, stores, plugins, parts, chain, source_open, rows_total, rows_cleaned, .. } = self;
         let (observer, pending, last_event_time) = (&mut self.observer, &mut self.pending, &mut self.last_event_time);
         let (source, cleaners) = (&mut plugins.source, &mut plugins.cleaners);
@@ -64,13 +66,13 @@ impl Pipeline {
             let (mut ingested, mut unsent) = (Ingested::default(), None);
             loop {
                 match fetch(settings, stores, source, source_open, rows_max, *rows_total).await? {
-                    Fetched::Part(raw, batch) => {
+                    Fetched::Part(raw, typed) => {
                         ingested.rows += raw.row_count;
                         ingested.polls += 1;
                         *rows_total += raw.row_count;
                         observer.committed(raw.row_count, *rows_total);
                         // Nobody cleans any more: what was fetched is committed, and is cleaned next time.
-                        if let Err(left) = fetched.send((raw, batch)).await {
+                        if let Err(left) = fetched.send((raw, typed)).await {
                             unsent = Some(left.0);
                             break;
                         }
@@ -83,8 +85,8 @@ impl Pipeline {
             Ok::<_, PipelineError>((ingested, unsent))
         };
         let cleaning = async {
-            while let Some((raw, batch)) = waiting.recv().await {
-                match clean_one(settings, stores, *chain, cleaners, parts, &raw, Some(batch)).await {
+            while let Some((raw, typed)) = waiting.recv().await {
+                match clean_one(settings, stores, *chain, cleaners, parts, &raw, Some(typed)).await {
                     Ok(part) => {
                         *rows_cleaned = raw.first_row + raw.row_count;
                         *last_event_time = part.event_time.map(|(_, last)| last).or(*last_event_time);
@@ -92,8 +94,8 @@ impl Pipeline {
                     Err(error) => {
                         pending.push_back((raw, None));
                         waiting.close();
-                        while let Some((raw, batch)) = waiting.recv().await {
-                            pending.push_back((raw, Some(batch)));
+                        while let Some((raw, typed)) = waiting.recv().await {
+                            pending.push_back((raw, Some(typed)));
                         }
                         return Err(error);
                     }
@@ -102,8 +104,8 @@ impl Pipeline {
             Ok(())
         };
         let (fetched, cleaned) = tokio::join!(fetching, cleaning);
-        if let Ok((_, Some((raw, batch)))) = &fetched {
-            self.pending.push_back((raw.clone(), Some(batch.clone())));
+        if let Ok((_, Some((raw, typed)))) = &fetched {
+            self.pending.push_back((raw.clone(), Some(typed.clone())));
         }
         cleaned?;
         Ok(fetched?.0)
@@ -111,10 +113,10 @@ impl Pipeline {
 
     fn note_fetched(&mut self, fetched: Fetched) -> Outcome {
         match fetched {
-            Fetched::Part(raw, batch) => {
+            Fetched::Part(raw, typed) => {
                 let rows = raw.row_count;
                 self.rows_total += rows;
-                self.pending.push_back((raw, Some(batch)));
+                self.pending.push_back((raw, Some(typed)));
                 self.observer.committed(rows, self.rows_total);
                 Outcome::Rows(rows)
             }
@@ -141,7 +143,7 @@ impl Pipeline {
 }
 
 async fn fetch(
-    settings: &Settings,
+    settings: &Arc<Settings>,
     stores: &Stores,
     source: &mut PluginStep<dyn SourcePort>,
     open: &mut bool,
@@ -151,42 +153,57 @@ async fn fetch(
     let cursor = stores.meta.cursor(&settings.id).await?;
     let mut port = source.port.take().ok_or(PipelineError::Thread { step: "source" })?;
     let (was_open, bytes_max, from) = (*open, settings.poll_bytes_max, cursor.clone());
+    let (contract_of, polled_at) = (Arc::clone(settings), stores.clock.now());
     let (port, pulled) = tokio::task::spawn_blocking(move || {
         let opened = if was_open { Ok(()) } else { port.open(from.as_deref()) };
         let pulled = opened.and_then(|()| port.next(rows_max, bytes_max));
-        let encoded = pulled.map(|pull| match pull {
-            Pull::Rows { rows, cursor } if rows.row_count() > 0 => (Pull::Rows { rows: rows.clone(), cursor }, Some(encode_raw(&rows))),
-            other => (other, None),
+        let ready = pulled.map(|pull| match pull {
+            Pull::Rows { rows, cursor } if rows.row_count() > 0 => {
+                let ready = typed(&rows, &contract_of.contract, polled_at).and_then(|typed| Ok((typed, encode_raw(&rows)?)));
+                Pulled::Rows { row_count: rows.row_count() as u64, cursor, ready }
+            }
+            Pull::Rows { cursor, .. } => Pulled::Cursor(cursor),
+            Pull::Idle { .. } => Pulled::Idle,
+            Pull::Finished => Pulled::Finished,
         });
-        (port, encoded)
+        (port, ready)
     })
     .await
     .map_err(|_| PipelineError::Thread { step: "source" })?;
     source.port = Some(port);
-    *open = pulled.is_ok();
+    // Whatever fails from here on is not committed: the source goes on from the committed cursor.
+    *open = false;
     let failed = |source_error: CallError| PipelineError::Plugin { plugin: source.name.clone(), step: "source", source: source_error };
-    match pulled.map_err(failed)? {
-        (Pull::Idle { .. }, _) => Ok(Fetched::Idle),
-        (Pull::Finished, _) => Ok(Fetched::Finished),
-        (Pull::Rows { cursor: next, .. }, None) => {
-            if cursor.as_ref() == Some(&next) {
-                return Ok(Fetched::Idle);
-            }
+    let fetched = match pulled.map_err(failed)? {
+        Pulled::Idle => Fetched::Idle,
+        Pulled::Finished => Fetched::Finished,
+        Pulled::Cursor(next) if cursor.as_ref() == Some(&next) => Fetched::Idle,
+        Pulled::Cursor(next) => {
             let moved = vec![Write::Cursor { expected: cursor, cursor: next }];
-            stores.meta.commit(stores.fence, &settings.id, stores.clock.now(), moved).await?;
-            Ok(Fetched::Cursor)
+            stores.meta.commit(stores.fence, &settings.id, polled_at, moved).await?;
+            Fetched::Cursor
         }
-        (Pull::Rows { rows, cursor: next }, Some(encoded)) => {
-            let row_count = rows.row_count() as u64;
-            let bytes = encoded.map_err(|source| PipelineError::Dataset { first_row, last_row: first_row + row_count - 1, source })?;
+        Pulled::Rows { row_count, cursor: next, ready } => {
+            let in_rows = |source| PipelineError::Dataset { first_row, last_row: first_row + row_count - 1, source };
+            let (typed, bytes) = ready.map_err(in_rows)?;
             let byte_count = bytes.len() as u64;
             let digest = stores.blobs.put(bytes).await?;
-            let raw = RawPart { digest, first_row, row_count, byte_count, polled_at: stores.clock.now() };
+            let raw = RawPart { digest, first_row, row_count, byte_count, polled_at };
             let writes = vec![Write::RawPart(raw.clone()), Write::Cursor { expected: cursor, cursor: next }];
-            stores.meta.commit(stores.fence, &settings.id, raw.polled_at, writes).await?;
-            Ok(Fetched::Part(raw, rows))
+            stores.meta.commit(stores.fence, &settings.id, polled_at, writes).await?;
+            Fetched::Part(raw, typed)
         }
-    }
+    };
+    *open = true;
+    Ok(fetched)
+}
+
+/// What a source gave, made ready to be committed.
+enum Pulled {
+    Rows { row_count: u64, cursor: Vec<u8>, ready: Result<(Typed, bytes::Bytes), DatasetError> },
+    Cursor(Vec<u8>),
+    Idle,
+    Finished,
 }
 
 /// Makes and commits the cleaned part of one raw part, as a leased work unit.
@@ -197,7 +214,7 @@ async fn clean_one(
     cleaners: &mut Vec<PluginStep<dyn CleanPort>>,
     parts: &PartCache,
     raw: &RawPart,
-    batch: Option<Batch>,
+    in_memory: Option<Typed>,
 ) -> Result<CleanPart, PipelineError> {
     let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
     let key = Digest::of_fields([&chain.as_bytes()[..], raw.digest.as_bytes(), &raw.first_row.to_le_bytes()]);
@@ -215,14 +232,18 @@ async fn clean_one(
         leased => leased,
     };
 
-    let batch = match batch {
-        Some(batch) => batch,
-        None => decode_raw(&stores.blobs.get(&raw.digest).await?).map_err(in_rows)?,
+    let typed_rows = match in_memory {
+        Some(typed) => typed,
+        None => {
+            let stored = decode_raw(&stores.blobs.get(&raw.digest).await?).map_err(in_rows)?;
+            let whole = with_later_columns(stored, &settings.contract).map_err(in_rows)?;
+            typed(&whole, &settings.contract, raw.polled_at).map_err(in_rows)?
+        }
     };
     let mut ports = std::mem::take(cleaners);
     let (task_settings, task_raw) = (Arc::clone(settings), raw.clone());
     let (ports, cleaned) = tokio::task::spawn_blocking(move || {
-        let cleaned = run_chain(&task_settings, chain, &mut ports, &task_raw, &batch);
+        let cleaned = run_chain(&task_settings, chain, &mut ports, &task_raw, &typed_rows);
         (ports, cleaned)
     })
     .await
@@ -255,10 +276,9 @@ fn run_chain(
     chain: Digest,
     cleaners: &mut [PluginStep<dyn CleanPort>],
     raw: &RawPart,
-    batch: &Batch,
+    typed: &Typed,
 ) -> Result<CleanedPart, PipelineError> {
     let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
-    let typed = typed(batch, &settings.contract, raw.polled_at).map_err(in_rows)?;
     let mut rows = typed.rows.clone();
     let mut steps = Vec::with_capacity(cleaners.len());
     for cleaner in cleaners {
@@ -269,5 +289,19 @@ fn run_chain(
         steps.push(CleanerStep { cleaner: cleaner.name.to_string(), kept: cleaned.kept, dropped: cleaned.dropped });
     }
     let known = if settings.contract.time.is_some() { KnownTime::AfterDelay } else { KnownTime::WhenPolled };
-    clean_part(raw, &chain, known, &settings.contract, &typed, &steps, &rows).map_err(in_rows)
+    clean_part(raw, &chain, known, &settings.contract, typed, &steps, &rows).map_err(in_rows)
+}
+
+/// Rows that were committed before a feature was added to the contract do not have it: there it is missing, which the contract
+/// allows or does not, row by row. Rows that arrive now have to bring every column.
+fn with_later_columns(stored: Batch, contract: &Contract) -> Result<Batch, DatasetError> {
+    let absent: Vec<&str> =
+        contract.columns.iter().map(|column| column.name.as_str()).filter(|name| stored.column(name).is_none()).collect();
+    if absent.is_empty() {
+        return Ok(stored);
+    }
+    let nulls = arrow::array::new_null_array(&DType::Utf8.arrow(), stored.row_count());
+    let own = stored.columns().map(|(name, role, array)| (name.to_owned(), role.clone(), Arc::clone(array)));
+    let later = absent.iter().map(|name| ((*name).to_owned(), Role::Feature, Arc::clone(&nulls)));
+    Batch::new(own.chain(later).collect()).map_err(|source| DatasetError::Batch { source })
 }

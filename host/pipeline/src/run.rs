@@ -278,10 +278,18 @@ impl Pipeline {
     /// Ends the run with an error that trying again cannot mend, and says so to the alerters.
     async fn fail(&mut self, run: &Run, error: PipelineError) -> Result<Outcome, PipelineError> {
         let mut state = self.state.clone();
-        state.triggers.run_finished(self.now(), None);
+        state.triggers.run_failed(self.now());
         let cause = chain_text(&error);
         let next = Run { state: RunState::Failed, note: Some(cause.clone()), ..run.clone() };
-        self.commit(state, vec![Write::Run { expected: run.state, run: next.clone() }]).await?;
+        let mut writes = vec![Write::Run { expected: run.state, run: next.clone() }];
+        // A version that could not be judged never will be: the next run trains its own.
+        if let Some(number) = run.version
+            && let Some(version) = self.stores.meta.version(&self.settings.id, number).await?
+            && version.state.may_become(VersionState::Rejected)
+        {
+            writes.push(Write::VersionState { version: number, expected: version.state, to: VersionState::Rejected });
+        }
+        self.commit(state, writes).await?;
         self.observer.run(&next, self.rows_total);
         self.alert_failure(&next, &cause);
         Err(error)

@@ -21,6 +21,8 @@ pub struct TriggerState {
     rows: u64,
     /// `rows` when the last run started.
     rows_at_start: u64,
+    /// `rows` when the run before that started.
+    rows_at_previous_start: u64,
     /// `rows` when the last run ended, and when that was.
     ended: Option<(u64, Timestamp)>,
     /// Rejections since the last promotion.
@@ -113,12 +115,19 @@ impl TriggerState {
 
     /// A run started: everything that was due is settled.
     pub fn run_started(&mut self, now: Timestamp) {
+        self.rows_at_previous_start = self.rows_at_start;
         self.rows_at_start = self.rows;
         self.requested_by = None;
         for memory in &mut self.memories {
             memory.alarm = None;
             memory.settled_until = Some(now);
         }
+    }
+
+    /// A run failed: the rows that made it due count again, so that the next one is due once the fault is mended.
+    pub fn run_failed(&mut self, now: Timestamp) {
+        self.rows_at_start = self.rows_at_previous_start;
+        self.run_finished(now, None);
     }
 
     /// A run ended: with a decision, or without one when it failed, was cancelled or had nothing to decide.

@@ -6,11 +6,14 @@ const NAME_CHARS_MAX: usize = 64;
 
 /// Why a text cannot be a name.
 #[derive(Debug, thiserror::Error)]
-#[error("`{found}` cannot be a {what}: expected 1 to {NAME_CHARS_MAX} of a-z, 0-9, `-`, `_`, starting with a letter")]
+#[error("`{found}` cannot be a {what}: expected {expected}")]
 pub struct IdError {
     what: &'static str,
+    expected: &'static str,
     found: String,
 }
+
+const NAME: &str = "1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter";
 
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal) => {
@@ -44,7 +47,7 @@ macro_rules! name {
                 if valid {
                     Ok($type(text))
                 } else {
-                    Err(IdError { what: $what, found: text.chars().take(NAME_CHARS_MAX + 16).collect() })
+                    Err(IdError { what: $what, expected: NAME, found: text.chars().take(NAME_CHARS_MAX + 16).collect() })
                 }
             }
         }
@@ -102,6 +105,10 @@ impl std::str::FromStr for VersionNo {
     fn from_str(text: &str) -> Result<VersionNo, IdError> {
         let digits = text.strip_prefix('v').unwrap_or(text);
         let number = digits.parse().ok().filter(|number| *number > 0);
-        number.map(VersionNo).ok_or_else(|| IdError { what: "model version (such as `v3`)", found: text.chars().take(80).collect() })
+        number.map(VersionNo).ok_or_else(|| IdError {
+            what: "model version",
+            expected: "`v` and a number from 1, such as `v3`",
+            found: text.chars().take(80).collect(),
+        })
     }
 }

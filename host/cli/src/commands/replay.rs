@@ -78,8 +78,9 @@ fn one(
         let watch = Box::new(Watch { progress: Progress::start(terminal, &format!("seed {seed}")), trainings: 0, decisions: 0 });
         Ok(backtest(settings, plugins, compose::stores(&scratch, shared), clock, how, watch).await?)
     })?;
-    if found.rows.is_empty() {
-        return Err(Failure::usage("the source has no rows to replay", "`tidegate ingest` shows what became of them"));
+    if found.model.rows == 0 {
+        let text = format!("{} rows were replayed, and none of them is left to score after the warm-up", grouped(found.rows.len() as u64));
+        return Err(Failure::usage(text, "`tidegate ingest` shows what became of the rows; `[backtest] warmup_share` sets the warm-up"));
     }
     Ok((found, began.elapsed().as_secs_f64()))
 }

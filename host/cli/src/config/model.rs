@@ -30,6 +30,11 @@ pub(super) fn model(section: Section<'_>) -> ModelConfig {
     steps(&section, &mut spec);
     let window_rows = section.integer("window_rows", 10..=WINDOW_ROWS_MAX).unwrap_or(WINDOW_ROWS);
     let held_out_rows = section.integer("held_out_rows", 1..=WINDOW_ROWS_MAX).unwrap_or(window_rows / 5);
+    if held_out_rows >= window_rows {
+        let text = format!("`held_out_rows` is {held_out_rows} of the {window_rows} rows of the window; nothing is left to train on");
+        let hint = Some("a fifth of `window_rows` is usual".to_owned());
+        section.problem(section.place("held_out_rows"), text, "as many as the window has", hint);
+    }
     let seed = section.integer("seed", 0..=u64::from(u32::MAX)).unwrap_or(0);
     // The bounds above are the model's own; this catches one that was changed there and not here.
     for issue in spec.check() {
