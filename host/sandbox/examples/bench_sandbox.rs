@@ -1,8 +1,8 @@
 //! Times the boundary and the sandbox around it, and prints one JSON row a figure: `figure, value, unit, against, ratio, bar`. A
 //! bar is reached when `ratio` is at most `bar`.
 //!
-//! `cargo run --release` has no profile of its own here; run it as
-//! `cargo run -p tidegate-sandbox --example bench_sandbox -- tests/guests/bench-cleaner/target/wasm32-wasip2/release/bench_cleaner.wasm`
+//! `cargo xtask bench sandbox` builds the guest and runs this with `--json`, which prints one list. By hand:
+//! `TIDEGATE_TEST_GUESTS=FOLDER cargo run -p tidegate-sandbox --example bench_sandbox`, where FOLDER holds `bench-cleaner.wasm`.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -24,17 +24,14 @@ const ROWS: usize = 65_536;
 const COLUMNS: usize = 8;
 const LOW: f64 = -1.0;
 const HIGH: f64 = 1.0;
-/// What a window out of the host may cost, and one out and back, in copies of the same bytes within the host.
-const COPIES_OUT_MAX: f64 = 4.0;
-const COPIES_BACK_MAX: f64 = 10.0;
 /// Rounds that a figure is the median of.
 const ROUNDS: usize = 61;
-/// Rows of the windows that guests read, where a figure may choose: whole columns, or pieces that stay in the cache.
+/// Rows of the windows of a guest that reads columns in pieces.
 const WINDOW: u32 = 8192;
 
 fn main() {
-    let path = std::env::args().nth(1).expect("the path of bench_cleaner.wasm");
-    let bytes = std::fs::read(path).unwrap();
+    let folder = std::env::var_os("TIDEGATE_TEST_GUESTS").expect("`TIDEGATE_TEST_GUESTS` names the folder of the tests' guests");
+    let bytes = std::fs::read(std::path::Path::new(&folder).join("bench-cleaner.wasm")).unwrap();
     let sandbox = Sandbox::new(SandboxConfig {
         memory_bytes_max: 1 << 30,
         compiled: None,
@@ -44,9 +41,15 @@ fn main() {
     })
     .unwrap();
     let plugin = sandbox.load(&"bench".parse().unwrap(), &bytes).unwrap();
-    calls(&plugin);
-    windows(&plugin);
-    wasm_and_native(&plugin);
+    let mut rows = Vec::new();
+    calls(&plugin, &mut rows);
+    windows(&plugin, &mut rows);
+    wasm_and_native(&plugin, &mut rows);
+    if std::env::args().any(|argument| argument == "--json") {
+        println!("{}", serde_json::Value::from(rows));
+    } else {
+        rows.iter().for_each(|row| println!("{row}"));
+    }
 }
 
 fn settings(mode: &str, window: Option<u32>) -> PluginSettings {
@@ -68,8 +71,9 @@ fn cleaner(plugin: &Plugin, mode: &str, window: Option<u32>) -> Cleaner {
     plugin.cleaner(&settings(mode, window)).unwrap()
 }
 
-fn row(figure: &str, value: f64, unit: &str, against: &str, ratio: f64, bar: f64) {
-    println!("{}", serde_json::json!({ "figure": figure, "value": value, "unit": unit, "against": against, "ratio": ratio, "bar": bar }));
+/// A figure against `bound` in its own unit, or against what the host itself took for the same.
+fn row(figure: &str, value: f64, unit: &str, against: String, ratio: f64, bar: Option<f64>) -> serde_json::Value {
+    serde_json::json!({ "figure": figure, "value": value, "unit": unit, "against": against, "ratio": ratio, "bar": bar })
 }
 
 /// Median seconds of one `run`, in rounds of `calls` each.
@@ -103,18 +107,18 @@ fn in_turns(mut first: impl FnMut(), mut second: impl FnMut()) -> (f64, f64) {
     (firsts[ROUNDS / 2], seconds[ROUNDS / 2])
 }
 
-fn calls(plugin: &Plugin) {
+fn calls(plugin: &Plugin, rows: &mut Vec<serde_json::Value>) {
     let mut nothing = cleaner(plugin, "nothing", None);
     let small = batch_f64(1, 1);
     let two_borrows = seconds(2000, || drop(black_box(nothing.clean(&small).unwrap()))) * 1e6;
-    row("call with two borrows", two_borrows, "us", "2 us", two_borrows / 2.0, 1.0);
+    rows.push(row("call with two borrows", two_borrows, "us", "at most 2 us".into(), two_borrows / 2.0, Some(1.0)));
     let settings = settings("nothing", None);
     let instance = seconds(200, || plugin.instantiate(&settings).unwrap()) * 1e6;
-    row("pooled instantiation", instance, "us", "20 us", instance / 20.0, 1.0);
+    rows.push(row("pooled instantiation", instance, "us", "at most 20 us".into(), instance / 20.0, Some(1.0)));
 }
 
 /// One window of 65,536 rows each way, against a copy of the same bytes in the host.
-fn windows(plugin: &Plugin) {
+fn windows(plugin: &Plugin, rows: &mut Vec<serde_json::Value>) {
     let numbers = batch_f64(ROWS, 1);
     let texts = batch_text();
     let copy_numbers = || drop(black_box(numbers.rows.column(0).as_primitive::<Float64Type>().values().to_vec()));
@@ -128,29 +132,28 @@ fn windows(plugin: &Plugin) {
         let mut write = cleaner(plugin, &format!("write-{mode}"), None);
         let copy: &dyn Fn() = if mode == "text" { &copy_text } else { &copy_numbers };
         let (out, native) = in_turns(|| drop(read.clean(batch).unwrap()), copy);
-        row(&format!("window of 65,536 {what} out"), out * 1e6, "us", "copy in the host", out / native, COPIES_OUT_MAX);
+        let against = |native: f64| format!("copy in the host: {:.1} us", native * 1e6);
+        rows.push(row(&format!("65,536 rows of {what} out"), out * 1e6, "us", against(native), out / native, None));
         let (both, native) = in_turns(|| drop(write.clean(batch).unwrap()), copy);
-        row(&format!("window of 65,536 {what} out and back"), both * 1e6, "us", "copy in the host", both / native, COPIES_BACK_MAX);
+        rows.push(row(&format!("65,536 rows of {what} out and back"), both * 1e6, "us", against(native), both / native, None));
     }
 }
 
-fn wasm_and_native(plugin: &Plugin) {
+fn wasm_and_native(plugin: &Plugin, rows: &mut Vec<serde_json::Value>) {
     let numbers = batch_f64(ROWS, COLUMNS);
     let texts = batch_text();
-    let check = |figure: &str, mode: &str, window: Option<u32>, batch: &Batch, bar: f64, native: &dyn Fn(&Batch) -> Batch| {
+    let mut check = |figure: &str, mode: &str, window: Option<u32>, batch: &Batch, bar: Option<f64>, native: &dyn Fn(&Batch) -> Batch| {
         let mut guest = cleaner(plugin, mode, window);
         assert_eq!(guest.clean(batch).unwrap().rows.rows, native(batch).rows, "{figure}: guest and native differ");
         let (wasm, native) = in_turns(|| drop(black_box(guest.clean(batch).unwrap())), || drop(black_box(native(batch))));
-        row(figure, wasm * 1e3, "ms", &format!("native {:.3} ms", native * 1e3), wasm / native, bar);
+        rows.push(row(figure, wasm * 1e3, "ms", format!("native: {:.3} ms", native * 1e3), wasm / native, bar));
     };
-    check("clip by host kernel", "clip-host", None, &numbers, 1.15, &|batch| mapped(batch, clip));
-    for window in [None, Some(WINDOW)] {
-        let suffix = window.map_or("whole columns".to_owned(), |window| format!("windows of {window}"));
-        check(&format!("clip in guest, {suffix}"), "clip-guest", window, &numbers, 3.2, &|batch| mapped(batch, clip));
-        check(&format!("NaN mask in guest, {suffix}"), "nan-mask", window, &numbers, 3.2, &nan_mask);
-    }
-    check("z-score in guest", "z-score", None, &numbers, 1.7, &|batch| mapped(batch, z_score));
-    check("text clean in guest", "text-clean", None, &texts, 1.3, &text_clean);
+    check("clip by host kernel", "clip-host", None, &numbers, Some(1.15), &|batch| mapped(batch, clip));
+    check("clip in guest", "clip-guest", None, &numbers, Some(3.2), &|batch| mapped(batch, clip));
+    check(&format!("clip in guest, {WINDOW} rows at a time"), "clip-guest", Some(WINDOW), &numbers, None, &|batch| mapped(batch, clip));
+    check("z-score in guest", "z-score", None, &numbers, Some(1.7), &|batch| mapped(batch, z_score));
+    check("NaN mask in guest", "nan-mask", None, &numbers, None, &nan_mask);
+    check("text clean in guest", "text-clean", None, &texts, Some(1.3), &text_clean);
 }
 
 /// Normal-looking numbers, one in a hundred beyond the bounds of the clip, none missing.
@@ -188,11 +191,11 @@ fn clip(values: &[f64]) -> Vec<f64> {
     values.iter().map(clip).collect()
 }
 
-/// Sums in eight lanes, as the guest takes them, so that both give the same bits.
+/// Sums in sixteen lanes, as the guest takes them, so that both give the same bits.
 fn sums(values: &[f64], of: impl Fn(f64) -> f64) -> f64 {
-    let (chunks, rest) = values.as_chunks::<8>();
+    let (chunks, rest) = values.as_chunks::<16>();
     let rest: f64 = rest.iter().map(|value| of(*value)).sum();
-    let mut lanes = [0.0; 8];
+    let mut lanes = [0.0; 16];
     for chunk in chunks {
         for (lane, value) in lanes.iter_mut().zip(chunk) {
             *lane += of(*value);
@@ -229,9 +232,7 @@ fn text_clean(batch: &Batch) -> Batch {
     offsets.push(0);
     for ends in text.value_offsets().windows(2) {
         let cell = text.value_data()[ends[0] as usize..ends[1] as usize].trim_ascii();
-        let from = bytes.len();
-        bytes.extend_from_slice(cell);
-        bytes[from..].make_ascii_lowercase();
+        bytes.extend(cell.iter().map(u8::to_ascii_lowercase));
         offsets.push(bytes.len() as i32);
     }
     let array = StringArray::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(bytes), None).unwrap();

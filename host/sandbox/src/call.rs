@@ -125,7 +125,7 @@ impl CallError {
                 let other = if *limit == "call_ms_max" { "give it smaller batches" } else { "mend the plugin" };
                 Some(format!("raise `[plugin.{plugin}] {limit}`, or {other}"))
             }
-            CallError::Incompatible { .. } => Some("rebuild the plugin against this host's `wit/`, or use another version of it".into()),
+            CallError::Incompatible { .. } => Some("use a plugin of the kind that the step takes, built against this host's `wit/`; `tidegate plugin list` shows their kinds".into()),
         }
     }
 }

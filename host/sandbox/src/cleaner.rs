@@ -2,12 +2,14 @@
 //!
 //! Invariant: a cleaner sees and writes feature columns; every other column passes through untouched, less the rows it dropped.
 
+use arrow::array::ArrayRef;
 use tidegate_vocab::{Batch, Role};
 use wasmtime::component::Resource;
 
 use crate::bindings::cleaner::CleanerPlugin;
 use crate::call::CallError;
 use crate::grants::PluginSettings;
+use crate::host::column::changed_cells;
 use crate::host::editor::HostEditor;
 use crate::host::rows::HostBatch;
 use crate::instance::{Breach, Slot};
@@ -32,12 +34,19 @@ pub struct Cleaned {
 }
 
 /// How much a cleaner changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Damage {
     /// Rows dropped.
     pub rows_dropped: u64,
-    /// Cells whose value differs from before, in dropped rows too.
-    pub cells_changed: u64,
+    /// Columns before and after, of those that were edited.
+    edited: Vec<(ArrayRef, ArrayRef)>,
+}
+
+impl Damage {
+    /// Cells whose value differs from before, in dropped rows too. Counted when asked: a comparison costs as much as an edit.
+    pub fn cells_changed(&self) -> u64 {
+        self.edited.iter().map(|(before, after)| changed_cells(before, after)).sum()
+    }
 }
 
 impl Plugin {
@@ -73,7 +82,7 @@ impl Cleaner {
             let edited = editor.finish();
             Ok(edited.map_err(|error| Breach::Misfit { wants: "edits that make a batch".into(), offers: error.to_string() }).map(
                 |edited| {
-                    let damage = Damage { rows_dropped: edited.dropped.len() as u64, cells_changed: edited.cells_changed };
+                    let damage = Damage { rows_dropped: edited.dropped.len() as u64, edited: edited.edited };
                     Cleaned { rows: edited.rows, dropped: edited.dropped, kept: edited.kept, damage }
                 },
             ))

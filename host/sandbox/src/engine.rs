@@ -20,8 +20,6 @@ const POOL_INSTANCES: u32 = 128;
 const POOL_PARTS: u32 = 8;
 /// Entries that a table in the pool can grow to.
 const POOL_TABLE_ENTRIES: usize = 1 << 20;
-/// Bytes of a linear memory that stay mapped when its instance is gone; cleared faster than mapped anew.
-const POOL_KEEP_BYTES: usize = 1 << 20;
 /// Guard region of a memory where address space is short.
 const NARROW_GUARD_BYTES: u64 = 1 << 16;
 
@@ -157,7 +155,7 @@ fn pool() -> PoolingAllocationConfig {
         .max_memories_per_module(1)
         .table_elements(POOL_TABLE_ENTRIES)
         .max_memory_size(1 << 32)
-        .linear_memory_keep_resident(POOL_KEEP_BYTES)
+        .linear_memory_keep_resident(0)
         .table_keep_resident(1 << 16);
     pool
 }

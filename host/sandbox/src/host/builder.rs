@@ -15,7 +15,7 @@ use wasmtime::component::{Linker, Resource, ResourceType};
 use crate::bindings::shared::rows::{Column, DataError, TextValues};
 use crate::call::quoted;
 
-use super::editor::i64_array;
+use super::column::i64_array;
 use super::rows::{HostBatch, INTERFACE};
 use super::{BAD_VALUE, Fault, HostState, NO_SUCH_COLUMN, NOT_UTF8, OVER_LIMIT, Reply, WRONG_LENGTH, WRONG_TYPE, data_error, reply};
 
@@ -59,10 +59,11 @@ pub(crate) fn checked_column(column: &Column, limits: &PluginLimits) -> Result<(
 /// Text as an Arrow array; every way in which it can be wrong is checked.
 pub(crate) fn text_array(text: TextValues, valid: &[u8]) -> Result<StringArray, DataError> {
     let rows = check_text(&text)?;
-    let mut offsets = Vec::with_capacity(text.offsets.len());
-    for offset in &text.offsets {
-        offsets.push(i32::try_from(*offset).map_err(|_| data_error(OVER_LIMIT, "the text is larger than a column can be"))?);
+    if i32::try_from(text.bytes.len()).is_err() {
+        return Err(data_error(OVER_LIMIT, "the text is larger than a column can be"));
     }
+    // They rise to the number of bytes, which fits.
+    let offsets: Vec<i32> = text.offsets.iter().map(|offset| *offset as i32).collect();
     let nulls = nulls_of(valid, rows)?;
     StringArray::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(text.bytes), nulls)
         .map_err(|_| data_error(NOT_UTF8, "the bytes are not UTF-8, or an offset lies inside a character"))
@@ -253,7 +254,7 @@ impl Growing {
     fn array(self, nulls: Option<NullBuffer>, dtype: DType) -> Result<ArrayRef, DataError> {
         Ok(match self {
             Growing::F64(values) => Arc::new(Float64Array::new(values.into(), nulls)),
-            Growing::I64(values) => i64_array(values, nulls, dtype),
+            Growing::I64(values) => i64_array(values.into(), nulls, dtype),
             Growing::Bool(values) => Arc::new(BooleanArray::new(BooleanBuffer::collect_bool(values.len(), |row| values[row] != 0), nulls)),
             Growing::Text { offsets, bytes } => {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));

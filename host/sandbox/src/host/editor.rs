@@ -6,23 +6,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray, new_null_array,
-};
-use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::datatypes::Float64Type;
-use tidegate_vocab::{Batch, DType, Role};
+use arrow::array::{ArrayRef, BooleanArray, new_null_array};
+use arrow::buffer::BooleanBuffer;
+use tidegate_vocab::{Batch, Role};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType};
 
 use crate::bindings::shared::rows::{Column, DataError, TextValues};
 
-use super::builder::{checked_column, text_array};
-use super::kernels;
-use super::rows::{HostBatch, INTERFACE, integers, window_of, wrong_type};
-use super::{
-    BAD_VALUE, Fault, HostState, NO_SUCH_COLUMN, NOT_DECLARED, NOT_GRANTED, OVER_LIMIT, Reply, WRONG_LENGTH, WRONG_TYPE, data_error, reply,
-};
+use super::builder::checked_column;
+use super::column::EditedColumn;
+use super::rows::{HostBatch, INTERFACE, window_of};
+use super::{BAD_VALUE, Fault, HostState, NO_SUCH_COLUMN, NOT_DECLARED, NOT_GRANTED, OVER_LIMIT, Reply, data_error, reply};
 
 /// An editor in the resource table.
 pub struct HostEditor {
@@ -34,35 +29,13 @@ pub struct HostEditor {
     reasons: Arc<[String]>,
 }
 
-struct EditedColumn {
-    name: String,
-    role: Role,
-    dtype: DType,
-    /// The number of the column in the input; `None` for one that was added.
-    source: Option<usize>,
-    values: Values,
-    is_dropped: bool,
-}
-
-/// The values of a column under edit.
-enum Values {
-    /// As they were, or replaced whole.
-    Shared(ArrayRef),
-    F64(Vec<f64>, Option<NullBuffer>),
-    I64(Vec<i64>, Option<NullBuffer>),
-    /// Windows over `base`, in rising order and without overlap.
-    Text {
-        base: ArrayRef,
-        windows: Vec<(usize, StringArray)>,
-    },
-}
-
 /// What an editor did.
 pub(crate) struct Edited {
     pub(crate) rows: Batch,
     pub(crate) dropped: Vec<(u32, String)>,
     pub(crate) kept: Vec<u32>,
-    pub(crate) cells_changed: u64,
+    /// Columns before and after, of those that were edited and kept.
+    pub(crate) edited: Vec<(ArrayRef, ArrayRef)>,
 }
 
 impl HostEditor {
@@ -70,14 +43,7 @@ impl HostEditor {
         let schema = view.batch.rows.schema_ref();
         let edited = |index: &usize| {
             let array = view.batch.rows.column(*index);
-            EditedColumn {
-                name: schema.field(*index).name().clone(),
-                role: view.batch.roles[*index].clone(),
-                dtype: DType::of(array.data_type()).unwrap_or(DType::Utf8),
-                source: Some(*index),
-                values: Values::Shared(Arc::clone(array)),
-                is_dropped: false,
-            }
+            EditedColumn::new(schema.field(*index).name(), view.batch.roles[*index].clone(), Some(*index), array)
         };
         HostEditor { columns: view.granted.iter().map(edited).collect(), input: view.batch.clone(), dropped_by: Vec::new(), reasons }
     }
@@ -154,48 +120,55 @@ impl HostEditor {
         if taken {
             return Err(data_error(BAD_VALUE, "there is a column of this name already"));
         }
-        let values = Values::Shared(new_null_array(&dtype.arrow(), self.rows()));
-        self.columns.push(EditedColumn { name: column.name.clone(), role, dtype, source: None, values, is_dropped: false });
+        let nulls = new_null_array(&dtype.arrow(), self.rows());
+        self.columns.push(EditedColumn::new(&column.name, role, None, &nulls));
         Ok((self.columns.len() - 1) as u32)
     }
 
     /// Applies the edits.
     pub(crate) fn finish(self) -> Result<Edited, arrow::error::ArrowError> {
-        let mut cells_changed = 0;
-        let mut replaced: Vec<Option<(ArrayRef, bool)>> = vec![None; self.input.roles.len()];
+        let mut edited = Vec::new();
+        let mut replaced: Vec<Option<Option<ArrayRef>>> = vec![None; self.input.roles.len()];
         let mut added = Vec::new();
         for column in self.columns {
-            let array = column.values.array(column.dtype)?;
-            match column.source {
-                Some(source) => {
-                    if !column.is_dropped {
-                        cells_changed += changed_cells(self.input.rows.column(source), &array);
+            match (column.source, column.is_dropped) {
+                (Some(source), true) => replaced[source] = Some(None),
+                (Some(source), false) => {
+                    let before = self.input.rows.column(source);
+                    let array = column.finish()?;
+                    if !Arc::ptr_eq(before, &array) {
+                        edited.push((Arc::clone(before), Arc::clone(&array)));
                     }
-                    replaced[source] = Some((array, column.is_dropped));
+                    replaced[source] = Some(Some(array));
                 }
-                None if column.is_dropped => {}
-                None => added.push((column.name, column.role, array)),
+                (None, true) => {}
+                (None, false) => added.push((column.name.clone(), column.role.clone(), column.finish()?)),
             }
         }
         let mut columns = Vec::with_capacity(self.input.roles.len() + added.len());
         for ((name, role, array), replaced) in self.input.columns().zip(replaced) {
             match replaced {
                 None => columns.push((name.to_owned(), role.clone(), Arc::clone(array))),
-                Some((_, true)) => {}
-                Some((array, false)) => columns.push((name.to_owned(), role.clone(), array)),
+                Some(None) => {}
+                Some(Some(array)) => columns.push((name.to_owned(), role.clone(), array)),
             }
         }
         columns.extend(added);
         let batch = Batch::new(columns).map_err(|error| arrow::error::ArrowError::InvalidArgumentError(error.to_string()))?;
-        without_dropped(batch, &self.dropped_by, &self.reasons, cells_changed)
+        without_dropped(batch, &self.dropped_by, &self.reasons, edited)
     }
 }
 
 /// Leaves out the rows that were dropped, and says which.
-fn without_dropped(rows: Batch, dropped_by: &[u16], reasons: &[String], cells_changed: u64) -> Result<Edited, arrow::error::ArrowError> {
+fn without_dropped(
+    rows: Batch,
+    dropped_by: &[u16],
+    reasons: &[String],
+    edited: Vec<(ArrayRef, ArrayRef)>,
+) -> Result<Edited, arrow::error::ArrowError> {
     let row_count = rows.row_count() as u32;
     if dropped_by.iter().all(|reason| *reason == 0) {
-        return Ok(Edited { rows, dropped: Vec::new(), kept: (0..row_count).collect(), cells_changed });
+        return Ok(Edited { rows, dropped: Vec::new(), kept: all_rows(row_count), edited });
     }
     let (mut dropped, mut kept) = (Vec::new(), Vec::new());
     for (row, reason) in (0..row_count).zip(dropped_by) {
@@ -206,238 +179,23 @@ fn without_dropped(rows: Batch, dropped_by: &[u16], reasons: &[String], cells_ch
     }
     let mask = BooleanArray::new(BooleanBuffer::collect_bool(dropped_by.len(), |row| dropped_by[row] == 0), None);
     let filtered = arrow::compute::filter_record_batch(&rows.rows, &mask)?;
-    Ok(Edited { rows: Batch { rows: filtered, roles: rows.roles }, dropped, kept, cells_changed })
+    Ok(Edited { rows: Batch { rows: filtered, roles: rows.roles }, dropped, kept, edited })
 }
 
-fn changed_cells(old: &ArrayRef, new: &ArrayRef) -> u64 {
-    if Arc::ptr_eq(old, new) {
-        return 0;
+/// The numbers of all rows, in blocks: counting one by one takes as long as a kernel.
+fn all_rows(row_count: u32) -> Vec<u32> {
+    const BLOCK: u32 = 64;
+    let mut rows = Vec::with_capacity(row_count as usize + BLOCK as usize);
+    for start in (0..row_count).step_by(BLOCK as usize) {
+        let block: [u32; BLOCK as usize] = std::array::from_fn(|row| start.wrapping_add(row as u32));
+        rows.extend_from_slice(&block);
     }
-    if let (Some(a), Some(b)) = (old.as_primitive_opt::<Float64Type>(), new.as_primitive_opt::<Float64Type>()) {
-        return kernels::count_changed(a.values(), old.nulls(), b.values(), new.nulls(), f64::to_bits);
-    }
-    if let (Some(a), Some(b)) = (integers(old), integers(new)) {
-        return kernels::count_changed(a, old.nulls(), b, new.nulls(), |value: i64| value as u64);
-    }
-    let differs = |row: &usize| old.slice(*row, 1).to_data() != new.slice(*row, 1).to_data();
-    if let (Some(a), Some(b)) = (old.as_string_opt::<i32>(), new.as_string_opt::<i32>()) {
-        return a.iter().zip(b).filter(|(a, b)| a != b).count() as u64;
-    }
-    (0..old.len().min(new.len())).filter(differs).count() as u64
+    rows.truncate(row_count as usize);
+    rows
 }
 
 fn check_bounds(low: f64, high: f64) -> Result<(), DataError> {
     if low <= high { Ok(()) } else { Err(data_error(BAD_VALUE, format!("the bounds {low} and {high} are not a range"))) }
-}
-
-fn check_valid(valid: &[u8], count: usize) -> Result<(), DataError> {
-    if valid.is_empty() || valid.len() == count {
-        return Ok(());
-    }
-    Err(data_error(WRONG_LENGTH, format!("`valid` has {} entries for {count} values", valid.len())))
-}
-
-impl EditedColumn {
-    fn missing(&self) -> Option<BooleanBuffer> {
-        let by_nulls = |nulls: Option<&NullBuffer>| nulls.filter(|nulls| nulls.null_count() > 0).map(|nulls| !nulls.inner());
-        match &self.values {
-            Values::F64(values, nulls) => kernels::missing_f64(values, nulls.as_ref()),
-            Values::I64(_, nulls) => by_nulls(nulls.as_ref()),
-            Values::Shared(array) => match array.as_primitive_opt::<Float64Type>() {
-                Some(values) => kernels::missing_f64(values.values(), array.nulls()),
-                None => by_nulls(array.nulls()),
-            },
-            Values::Text { .. } => {
-                let array = self.values.snapshot(self.dtype)?;
-                by_nulls(array.nulls())
-            }
-        }
-    }
-
-    fn outside(&self, low: f64, high: f64) -> Result<Option<BooleanBuffer>, DataError> {
-        match &self.values {
-            Values::F64(values, nulls) => Ok(kernels::outside_f64(values, nulls.as_ref(), low, high)),
-            Values::I64(values, nulls) => Ok(Some(kernels::outside_i64(values, nulls.as_ref(), low, high))),
-            Values::Shared(array) => match (array.as_primitive_opt::<Float64Type>(), integers(array)) {
-                (Some(values), _) => Ok(kernels::outside_f64(values.values(), array.nulls(), low, high)),
-                (None, Some(values)) => Ok(Some(kernels::outside_i64(values, array.nulls(), low, high))),
-                (None, None) => Err(wrong_type(array, "f64 or i64")),
-            },
-            Values::Text { base, .. } => Err(wrong_type(base, "f64 or i64")),
-        }
-    }
-
-    fn clip(&mut self, low: f64, high: f64) -> Result<(), DataError> {
-        match &mut self.values {
-            Values::F64(values, nulls) => {
-                kernels::clip_f64_in_place(values, nulls.as_ref(), low, high);
-            }
-            Values::I64(values, nulls) => *values = kernels::clip_i64(values, nulls.as_ref(), low, high).0,
-            Values::Text { base, .. } => return Err(wrong_type(base, "f64 or i64")),
-            Values::Shared(array) => {
-                let nulls = array.nulls().cloned();
-                self.values = match (array.as_primitive_opt::<Float64Type>(), integers(array)) {
-                    (Some(values), _) => Values::F64(kernels::clip_f64(values.values(), nulls.as_ref(), low, high).0, nulls),
-                    (None, Some(values)) => Values::I64(kernels::clip_i64(values, nulls.as_ref(), low, high).0, nulls),
-                    (None, None) => return Err(wrong_type(array, "f64 or i64")),
-                };
-            }
-        }
-        Ok(())
-    }
-
-    fn fill_missing(&mut self, with: f64) -> Result<(), DataError> {
-        let whole = || {
-            let is_whole = with.fract() == 0.0 && with.abs() < 9.0e15;
-            is_whole.then_some(with as i64).ok_or_else(|| data_error(BAD_VALUE, format!("{with} is not a whole number, the column is")))
-        };
-        let filled = match &self.values {
-            Values::F64(values, nulls) => kernels::fill_f64(values, nulls.as_ref(), with).map(|(values, _)| Values::F64(values, None)),
-            Values::I64(values, nulls) => kernels::fill_i64(values, nulls.as_ref(), whole()?).map(|(values, _)| Values::I64(values, None)),
-            Values::Text { base, .. } => return Err(wrong_type(base, "f64 or i64")),
-            Values::Shared(array) => match (array.as_primitive_opt::<Float64Type>(), integers(array)) {
-                (Some(values), _) => kernels::fill_f64(values.values(), array.nulls(), with).map(|(values, _)| Values::F64(values, None)),
-                (None, Some(values)) => kernels::fill_i64(values, array.nulls(), whole()?).map(|(values, _)| Values::I64(values, None)),
-                (None, None) => return Err(wrong_type(array, "f64 or i64")),
-            },
-        };
-        if let Some(filled) = filled {
-            self.values = filled;
-        }
-        Ok(())
-    }
-
-    fn write_f64(&mut self, start: u32, new: Vec<f64>, valid: &[u8], rows: usize) -> Result<(), DataError> {
-        let (start, count) = window_of(start, u32::try_from(new.len()).unwrap_or(u32::MAX), rows)?;
-        check_valid(valid, count)?;
-        if let Values::Shared(array) = &self.values {
-            let old = array.as_primitive_opt::<Float64Type>().ok_or_else(|| wrong_type(array, "f64"))?;
-            let nulls = array.nulls().cloned();
-            // A whole column needs no copy of what was there.
-            let old = if count == rows { Vec::new() } else { old.values().to_vec() };
-            self.values = Values::F64(old, nulls);
-        }
-        let Values::F64(values, nulls) = &mut self.values else {
-            return Err(data_error(WRONG_TYPE, format!("the column is {}, not f64", self.dtype.word())));
-        };
-        *nulls = kernels::patch_nulls(nulls.as_ref(), rows, start, count, valid);
-        if count == rows {
-            *values = new;
-        } else {
-            values[start..start + count].copy_from_slice(&new);
-        }
-        Ok(())
-    }
-
-    fn write_i64(&mut self, start: u32, new: Vec<i64>, valid: &[u8], rows: usize) -> Result<(), DataError> {
-        let (start, count) = window_of(start, u32::try_from(new.len()).unwrap_or(u32::MAX), rows)?;
-        check_valid(valid, count)?;
-        if let Values::Shared(array) = &self.values {
-            let old = integers(array).ok_or_else(|| wrong_type(array, "i64"))?;
-            let old = if count == rows { Vec::new() } else { old.to_vec() };
-            self.values = Values::I64(old, array.nulls().cloned());
-        }
-        let Values::I64(values, nulls) = &mut self.values else {
-            return Err(data_error(WRONG_TYPE, format!("the column is {}, not i64", self.dtype.word())));
-        };
-        *nulls = kernels::patch_nulls(nulls.as_ref(), rows, start, count, valid);
-        if count == rows {
-            *values = new;
-        } else {
-            values[start..start + count].copy_from_slice(&new);
-        }
-        Ok(())
-    }
-
-    fn write_text(&mut self, start: u32, text: TextValues, valid: &[u8], rows: usize) -> Result<(), DataError> {
-        if self.dtype != DType::Utf8 {
-            return Err(data_error(WRONG_TYPE, format!("the column is {}, not utf8", self.dtype.word())));
-        }
-        let new = text_array(text, valid)?;
-        let (start, count) = window_of(start, u32::try_from(new.len()).unwrap_or(u32::MAX), rows)?;
-        if count == rows {
-            self.values = Values::Shared(Arc::new(new));
-            return Ok(());
-        }
-        let ends_at = |windows: &[(usize, StringArray)]| windows.last().map_or(0, |(start, text)| start + text.len());
-        match &mut self.values {
-            Values::Text { windows, .. } if ends_at(windows) <= start => windows.push((start, new)),
-            _ => {
-                let base =
-                    self.values.snapshot(self.dtype).ok_or_else(|| data_error(BAD_VALUE, "the text is larger than a column can be"))?;
-                self.values = Values::Text { base, windows: vec![(start, new)] };
-            }
-        }
-        Ok(())
-    }
-
-    fn write_raw(&mut self, start: u32, bytes: &[u8], valid: &[u8], rows: usize) -> Result<(), DataError> {
-        if self.dtype != DType::Bool {
-            let (chunks, rest) = bytes.as_chunks::<8>();
-            if !rest.is_empty() {
-                return Err(data_error(WRONG_LENGTH, format!("{} bytes are not whole values of 8 bytes", bytes.len())));
-            }
-            return match self.dtype {
-                DType::F64 => self.write_f64(start, chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect(), valid, rows),
-                DType::I64 | DType::TimestampUs => {
-                    self.write_i64(start, chunks.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect(), valid, rows)
-                }
-                _ => Err(data_error(WRONG_TYPE, "the column is utf8, not of a fixed width")),
-            };
-        }
-        let (start, count) = window_of(start, u32::try_from(bytes.len()).unwrap_or(u32::MAX), rows)?;
-        check_valid(valid, count)?;
-        let Values::Shared(array) = &self.values else { return Err(data_error(WRONG_TYPE, "the column is not bool")) };
-        let old = array.as_boolean_opt().ok_or_else(|| wrong_type(array, "bool"))?;
-        let window = start..start + count;
-        let pick = |row| if window.contains(&row) { bytes[row - start] != 0 } else { old.values().value(row) };
-        let values = BooleanBuffer::collect_bool(rows, pick);
-        let nulls = kernels::patch_nulls(array.nulls(), rows, start, count, valid);
-        self.values = Values::Shared(Arc::new(BooleanArray::new(values, nulls)));
-        Ok(())
-    }
-}
-
-impl Values {
-    /// The values as they now stand.
-    fn snapshot(&self, dtype: DType) -> Option<ArrayRef> {
-        match self {
-            Values::Shared(array) => Some(Arc::clone(array)),
-            Values::F64(values, nulls) => Some(Arc::new(Float64Array::new(values.clone().into(), nulls.clone()))),
-            Values::I64(values, nulls) => Some(i64_array(values.clone(), nulls.clone(), dtype)),
-            Values::Text { base, windows } => spliced(base, windows).ok(),
-        }
-    }
-
-    fn array(self, dtype: DType) -> Result<ArrayRef, arrow::error::ArrowError> {
-        match self {
-            Values::Shared(array) => Ok(array),
-            Values::F64(values, nulls) => Ok(Arc::new(Float64Array::new(values.into(), nulls))),
-            Values::I64(values, nulls) => Ok(i64_array(values, nulls, dtype)),
-            Values::Text { base, windows } => spliced(&base, &windows),
-        }
-    }
-}
-
-pub(crate) fn i64_array(values: Vec<i64>, nulls: Option<NullBuffer>, dtype: DType) -> ArrayRef {
-    if dtype == DType::TimestampUs {
-        Arc::new(TimestampMicrosecondArray::new(values.into(), nulls).with_timezone("UTC"))
-    } else {
-        Arc::new(Int64Array::new(values.into(), nulls))
-    }
-}
-
-/// `base` with the windows laid over it.
-fn spliced(base: &ArrayRef, windows: &[(usize, StringArray)]) -> Result<ArrayRef, arrow::error::ArrowError> {
-    let mut parts: Vec<ArrayRef> = Vec::with_capacity(windows.len() * 2 + 1);
-    let mut row = 0;
-    for (start, text) in windows {
-        parts.push(base.slice(row, start - row));
-        parts.push(Arc::new(text.clone()));
-        row = start + text.len();
-    }
-    parts.push(base.slice(row, base.len() - row));
-    arrow::compute::concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<&dyn Array>>())
 }
 
 type This = Resource<HostEditor>;
@@ -489,33 +247,25 @@ type Write<T> = (This, u32, u32, T, Vec<u8>);
 
 fn add_writes(rows: &mut wasmtime::component::LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     rows.func_wrap("[method]editor.write-f64", |store, (this, column, start, values, valid): Write<Vec<f64>>| {
-        edit(store, &this, |editor| {
-            let rows = editor.rows();
-            editor.column(column)?.write_f64(start, values, &valid, rows)
-        })
+        edit(store, &this, |editor| editor.column(column)?.write_f64(start, values, &valid))
     })?;
     rows.func_wrap("[method]editor.write-i64", |store, (this, column, start, values, valid): Write<Vec<i64>>| {
-        edit(store, &this, |editor| {
-            let rows = editor.rows();
-            editor.column(column)?.write_i64(start, values, &valid, rows)
-        })
+        edit(store, &this, |editor| editor.column(column)?.write_i64(start, values, &valid))
     })?;
     rows.func_wrap("[method]editor.write-text", |store, (this, column, start, values, valid): Write<TextValues>| {
-        edit(store, &this, |editor| {
-            let rows = editor.rows();
-            editor.column(column)?.write_text(start, values, &valid, rows)
-        })
+        edit(store, &this, |editor| editor.column(column)?.write_text(start, values, &valid))
     })?;
     rows.func_wrap("[method]editor.write-raw", |store, (this, column, start, values, valid): Write<Vec<u8>>| {
-        edit(store, &this, |editor| {
-            let rows = editor.rows();
-            editor.column(column)?.write_raw(start, &values, &valid, rows)
-        })
+        edit(store, &this, |editor| editor.column(column)?.write_raw(start, &values, &valid))
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{Array, Float64Array, Int64Array, StringArray};
+
+    use super::super::column::changed_cells;
+    use super::super::{NOT_UTF8, OUTSIDE_ROWS, WRONG_LENGTH, WRONG_TYPE};
     use super::*;
 
     fn editor(columns: Vec<(&str, ArrayRef)>) -> HostEditor {
@@ -540,9 +290,12 @@ mod tests {
         TextValues { offsets: std::iter::once(0).chain(ends).collect(), bytes: values.concat().into_bytes() }
     }
 
+    fn cells_changed(edited: &Edited) -> u64 {
+        edited.edited.iter().map(|(before, after)| changed_cells(before, after)).sum()
+    }
+
     fn write_text(editor: &mut HostEditor, start: u32, values: &[&str]) -> Result<(), DataError> {
-        let rows = editor.rows();
-        editor.column(0)?.write_text(start, text_values(values), &[], rows)
+        editor.column(0)?.write_text(start, text_values(values), &[])
     }
 
     #[test]
@@ -565,20 +318,19 @@ mod tests {
         write_text(&mut editor, 0, &["A", "b2"]).unwrap();
         let edited = editor.finish().unwrap();
         assert_eq!(edited.rows.rows.column(0).as_ref(), texts(&["A", "b2", "c", "", "E"]).as_ref());
-        assert_eq!(edited.cells_changed, 4);
+        assert_eq!(cells_changed(&edited), 4);
     }
 
     #[test]
     fn numbers_are_written_by_window_with_their_validity() {
         let mut editor = editor(vec![("x", floats(&[Some(1.0), None, Some(3.0)])), ("n", Arc::new(Int64Array::from(vec![1, 2, 3])))]);
-        let rows = editor.rows();
-        editor.column(0).unwrap().write_f64(1, vec![2.0, 4.0], &[1, 0], rows).unwrap();
-        editor.column(1).unwrap().write_raw(0, &7_i64.to_le_bytes(), &[], rows).unwrap();
+        editor.column(0).unwrap().write_f64(1, vec![2.0, 4.0], &[1, 0]).unwrap();
+        editor.column(1).unwrap().write_raw(0, &7_i64.to_le_bytes(), &[]).unwrap();
         editor.column(1).unwrap().clip(2.5, 6.5).unwrap();
         let edited = editor.finish().unwrap();
         assert_eq!(edited.rows.rows.column(0).as_ref(), floats(&[Some(1.0), Some(2.0), None]).as_ref());
         assert_eq!(edited.rows.rows.column(1).as_ref(), &Int64Array::from(vec![6, 3, 3]) as &dyn Array);
-        assert_eq!(edited.cells_changed, 4);
+        assert_eq!(cells_changed(&edited), 4);
     }
 
     #[test]
@@ -589,8 +341,7 @@ mod tests {
         assert_eq!(editor.add_column(&column("label", "label"), &limits).unwrap_err().code, NOT_GRANTED);
         assert_eq!(editor.add_column(&column("x", "feature"), &limits).unwrap_err().code, BAD_VALUE);
         let added = editor.add_column(&column("z", "feature"), &limits).unwrap();
-        let rows = editor.rows();
-        editor.column(added).unwrap().write_raw(0, &[1, 0], &[1, 0], rows).unwrap();
+        editor.column(added).unwrap().write_raw(0, &[1, 0], &[1, 0]).unwrap();
         editor.column(1).unwrap().is_dropped = true;
         assert_eq!(editor.column(1).err().map(|error| error.code), Some(NO_SUCH_COLUMN));
         editor.column(0).unwrap().fill_missing(5.0).unwrap();
@@ -598,27 +349,27 @@ mod tests {
         let names: Vec<&str> = edited.rows.columns().map(|(name, ..)| name).collect();
         assert_eq!(names, ["x", "z"]);
         assert_eq!(edited.rows.rows.column(1).as_ref(), &BooleanArray::from(vec![Some(true), None]) as &dyn Array);
-        assert_eq!(edited.cells_changed, 1);
+        assert_eq!(cells_changed(&edited), 1);
     }
 
     #[test]
     fn what_does_not_fit_is_refused_with_its_code() {
         let mut editor = editor(vec![("x", texts(&["a", "b"]))]);
-        assert_eq!(write_text(&mut editor, 1, &["a", "b"]).unwrap_err().code, super::super::OUTSIDE_ROWS);
+        assert_eq!(write_text(&mut editor, 1, &["a", "b"]).unwrap_err().code, OUTSIDE_ROWS);
         assert_eq!(editor.keep(0, &[0], "unknown").unwrap_err().code, NOT_DECLARED);
         assert_eq!(editor.keep_between(0, 2.0, 1.0, "bad").unwrap_err().code, BAD_VALUE);
         let column = editor.column(0).unwrap();
         assert_eq!(column.clip(0.0, 1.0).unwrap_err().code, WRONG_TYPE);
-        assert_eq!(column.write_f64(0, vec![1.0], &[], 2).unwrap_err().code, WRONG_TYPE);
+        assert_eq!(column.write_f64(0, vec![1.0], &[]).unwrap_err().code, WRONG_TYPE);
         let broken = |offsets: &[u32], bytes: &[u8]| TextValues { offsets: offsets.to_vec(), bytes: bytes.to_vec() };
         for (text, code) in [
             (broken(&[0, 3], b"ab"), WRONG_LENGTH),
             (broken(&[0, 2, 1, 2], b"ab"), WRONG_LENGTH),
             (broken(&[], b""), WRONG_LENGTH),
-            (broken(&[0, 1], &[0xff]), super::super::NOT_UTF8),
-            (broken(&[0, 1, 2], "é".as_bytes()), super::super::NOT_UTF8),
+            (broken(&[0, 1], &[0xff]), NOT_UTF8),
+            (broken(&[0, 1, 2], "é".as_bytes()), NOT_UTF8),
         ] {
-            assert_eq!(column.write_text(0, text, &[], 2).unwrap_err().code, code);
+            assert_eq!(column.write_text(0, text, &[]).unwrap_err().code, code);
         }
     }
 }

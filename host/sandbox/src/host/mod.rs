@@ -5,6 +5,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod clock;
+pub(crate) mod column;
 pub(crate) mod editor;
 pub(crate) mod http;
 pub(crate) mod inputs;
