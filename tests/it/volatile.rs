@@ -10,7 +10,8 @@ const REAL_CLOCK_YEAR: u32 = 2024;
 /// `text` with everything volatile replaced. `folder` is the world's.
 pub fn settled(text: &str, folder: &std::path::Path) -> String {
     let text = text.replace(&folder.display().to_string(), "[folder]");
-    let is_table = text.contains('═');
+    // A table has a rule of its own under its header.
+    let is_table = text.lines().any(|line| line.chars().count() > 8 && line.chars().all(|c| c == '─'));
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
         let line = seconds(&words(line));
@@ -116,7 +117,7 @@ fn squeezed(line: &str) -> String {
     let mut run = 0;
     for c in line.chars() {
         run = if out.ends_with(c) { run + 1 } else { 0 };
-        if !(matches!(c, ' ' | '─' | '═') && run >= 2) {
+        if !(matches!(c, ' ' | '─') && run >= 2) {
             out.push(c);
         }
     }

@@ -125,7 +125,10 @@ impl CallError {
                 let other = if *limit == "call_ms_max" { "give it smaller batches" } else { "mend the plugin" };
                 Some(format!("raise `[plugin.{plugin}] {limit}`, or {other}"))
             }
-            CallError::Incompatible { .. } => Some("use a plugin of the kind that the step takes, built against this host's `wit/`; `tidegate plugin list` shows their kinds".into()),
+            CallError::Incompatible { .. } => Some(
+                "use a plugin of the kind that the step takes, built against this host's `wit/`; `tidegate plugin list` shows their kinds"
+                    .into(),
+            ),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate_model::Family;
-use tidegate_pipeline::Plugins;
 use tidegate_policy::{TriggerKind, TriggerRule};
 use tidegate_store::StateFolder;
 use tidegate_vocab::Clock;
@@ -12,7 +11,7 @@ use tidegate_vocab::Clock;
 use super::config;
 use crate::args::Global;
 use crate::compose::{self, clock::SystemClock};
-use crate::config::section::{grouped, list};
+use crate::config::section::grouped;
 use crate::config::value::{show_bytes, show_duration_us};
 use crate::config::{Config, PipelineConfig, lint};
 use crate::failure::{Exit, Failure};
@@ -35,8 +34,8 @@ pub fn check(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// Loads, configures and probes every plugin, and asks the evaluators for the metrics that the gates name. Compiled plugins of an
-/// existing state folder are used where nobody else has it open; no folder is made.
+/// Loads, configures and probes every plugin. Compiled plugins of an existing state folder are used where nobody else has it open; no
+/// folder is made.
 fn try_plugins(config: &Config) -> Result<(), Failure> {
     compose::block_on(async {
         let kept = if config.store.folder.exists() { compose::open_state(config).await.ok() } else { None };
@@ -47,24 +46,10 @@ fn try_plugins(config: &Config) -> Result<(), Failure> {
         let sandbox = compose::sandbox(config, &state)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         for pipeline in &config.pipelines {
-            let mut plugins = compose::plugins(config, pipeline, &sandbox, &clock)?;
-            check_metrics(config, pipeline, &mut plugins)?;
+            compose::plugins(config, pipeline, &sandbox, &clock)?;
         }
         Ok(())
     })
-}
-
-fn check_metrics(config: &Config, pipeline: &PipelineConfig, plugins: &mut Plugins) -> Result<(), Failure> {
-    let mut known = Vec::new();
-    for port in plugins.evaluators.iter_mut().filter_map(|step| step.port.as_mut()) {
-        let metrics = port.metrics().map_err(|error| Failure::new(&error, error.hint()))?;
-        known.extend(metrics.into_iter().map(|metric| metric.name));
-    }
-    let Some(rule) = pipeline.gate.rules.iter().find(|rule| !known.contains(&rule.metric)) else { return Ok(()) };
-    let text = format!("gate rule `{}` judges `{}`, which no evaluator of pipeline `{}` reports", rule.id, rule.metric, pipeline.id);
-    let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    let hint = format!("the evaluators report {}", if names.is_empty() { "nothing".to_owned() } else { list(&names) });
-    Err(Failure::usage(text, hint).at(&config.file, pipeline.span.clone(), "its gate"))
 }
 
 fn text(config: &Config) -> String {

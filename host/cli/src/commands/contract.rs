@@ -25,9 +25,8 @@ pub fn contract(global: &Global, command: &ContractCommand, terminal: &Terminal)
     let config = config(global)?;
     config.check_files()?;
     let chosen = chosen(&config, global)?;
-    compose::block_on(async {
-        let state = compose::open_state(&config).await?;
-        let sandbox = compose::sandbox(&config, &state)?;
+    compose::with_state(&config, async |state| {
+        let sandbox = compose::sandbox(&config, state)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut plugins = compose::plugins(&config, chosen, &sandbox, &clock)?;
         let sample = sample(&mut plugins.source, *rows)?;

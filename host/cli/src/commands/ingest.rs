@@ -21,12 +21,11 @@ pub fn ingest(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
     config.check_files()?;
     config.unserved("ingest").iter().for_each(|note| terminal.note(note));
     let chosen = chosen(&config, global)?;
-    compose::block_on(async {
-        let state = compose::open_state(&config).await?;
+    compose::with_state(&config, async |state| {
         let observer = Box::new(Rows(Progress::start(terminal, "ingest")));
-        let mut pipeline = compose::pipeline(&config, chosen, &state, GateRows::Arriving, observer).await?;
+        let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::Arriving, observer).await?;
         let ingested = ingest_all(&mut pipeline).await?;
-        let kept_out = state_of_rows(&state, chosen, &pipeline).await?;
+        let kept_out = state_of_rows(state, chosen, &pipeline).await?;
         let out: u64 = kept_out.iter().map(|(_, _, rows)| rows).sum();
         let text = || {
             let mut text = format!(

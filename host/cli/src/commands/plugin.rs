@@ -19,9 +19,8 @@ use crate::terminal::{Terminal, table};
 /// A [`Failure`] when a plugin does not load.
 pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
-    compose::block_on(async {
-        let state = compose::open_state(&config).await?;
-        let sandbox = compose::sandbox(&config, &state)?;
+    compose::with_state(&config, async |state| {
+        let sandbox = compose::sandbox(&config, state)?;
         match command {
             PluginCommand::List => list(&config, &sandbox, terminal),
             PluginCommand::Inspect { plugin } => inspect(&config, &sandbox, plugin, terminal),

@@ -24,10 +24,9 @@ pub fn run(global: &Global, force: bool, terminal: &Terminal) -> Result<Exit, Fa
     config.check_files()?;
     config.unserved("run").iter().for_each(|note| terminal.note(note));
     let chosen = chosen(&config, global)?;
-    compose::block_on(async {
-        let state = compose::open_state(&config).await?;
+    compose::with_state(&config, async |state| {
         let observer = Box::new(Watch { progress: Progress::start(terminal, "run") });
-        let mut pipeline = compose::pipeline(&config, chosen, &state, GateRows::HeldOut, observer).await?;
+        let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::HeldOut, observer).await?;
         let ingested = ingest_all(&mut pipeline).await?;
         let end = run_once(&mut pipeline, force.then_some("`run --force`")).await?;
         terminal.result(|| text(&end, ingested.rows), || value(&end, ingested.rows));

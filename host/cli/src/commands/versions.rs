@@ -22,8 +22,7 @@ use crate::terminal::{Terminal, table};
 pub fn models(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
-    compose::block_on(async {
-        let state = compose::open_state(&config).await?;
+    compose::with_state(&config, async |state| {
         let versions = state.meta.versions(&chosen.id).await?;
         let champion = state.meta.alias(&chosen.id, Alias::Champion).await?;
         let anchor = state.meta.alias(&chosen.id, Alias::Anchor).await?;
@@ -69,9 +68,8 @@ fn word(version: &ModelVersion) -> String {
 pub fn promote(global: &Global, version: VersionNo, reason: Option<&str>, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
-    compose::block_on(async {
-        let state = compose::open_state(&config).await?;
-        let mut pipeline = compose::pipeline(&config, chosen, &state, GateRows::Arriving, Box::new(Silent)).await?;
+    compose::with_state(&config, async |state| {
+        let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::Arriving, Box::new(Silent)).await?;
         let decision = promote_version(&mut pipeline, version, &operator(), reason.unwrap_or("promoted by hand")).await?;
         show_move(&decision, terminal);
         Ok(Exit::Ok)
@@ -85,9 +83,8 @@ pub fn promote(global: &Global, version: VersionNo, reason: Option<&str>, termin
 pub fn rollback(global: &Global, to: Option<VersionNo>, reason: Option<&str>, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
-    compose::block_on(async {
-        let state = compose::open_state(&config).await?;
-        let mut pipeline = compose::pipeline(&config, chosen, &state, GateRows::Arriving, Box::new(Silent)).await?;
+    compose::with_state(&config, async |state| {
+        let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::Arriving, Box::new(Silent)).await?;
         let decision = roll_back(&mut pipeline, to, &operator(), reason.unwrap_or("rolled back by hand")).await?;
         show_move(&decision, terminal);
         Ok(Exit::Ok)
@@ -112,14 +109,13 @@ fn operator() -> String {
 pub fn explain(global: &Global, version: Option<VersionNo>, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
-    compose::block_on(async {
-        let state = compose::open_state(&config).await?;
+    compose::with_state(&config, async |state| {
         let champion = state.meta.alias(&chosen.id, Alias::Champion).await?;
         let number = version.or(champion);
         let number = number.ok_or_else(|| Failure::usage("there is no champion yet", "name a version; `tidegate models` lists them"))?;
         let found = state.meta.version(&chosen.id, number).await?;
         let unknown = || Failure::usage(format!("there is no {number}"), "`tidegate models` lists the versions");
-        let story = Story::of(&state, chosen, found.ok_or_else(unknown)?, champion).await?;
+        let story = Story::of(state, chosen, found.ok_or_else(unknown)?, champion).await?;
         terminal.result(|| story.text(), || story.value());
         Ok(Exit::Ok)
     })

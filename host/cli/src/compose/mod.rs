@@ -35,6 +35,20 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, 
     runtime.block_on(work)
 }
 
+/// Runs `work` with the state folder of `config` open for this process alone, and closes it in good order: what is left is one
+/// database file, which can be copied.
+///
+/// # Errors
+/// A [`Failure`] that says who holds the folder or what is wrong with it, or the one of `work`.
+pub fn with_state<T>(config: &Config, work: impl AsyncFnOnce(&StateFolder) -> Result<T, Failure>) -> Result<T, Failure> {
+    block_on(async {
+        let state = open_state(config).await?;
+        let done = work(&state).await;
+        state.meta.close().await;
+        done
+    })
+}
+
 /// Opens the state folder of `config`, for this process alone.
 ///
 /// # Errors

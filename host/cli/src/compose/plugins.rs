@@ -6,10 +6,11 @@ use tidegate_pipeline::{PluginStep, Plugins};
 use tidegate_sandbox::{CallError, Grants, LogLevel, LogLine, Plugin, PluginSettings, Sandbox};
 use tidegate_vocab::{Clock, PluginName};
 
+use crate::config::section::list;
 use crate::config::{Config, PipelineConfig, PluginUse};
 use crate::failure::{Exit, Failure};
 
-/// The plugins of `pipeline`, configured and probed.
+/// The plugins of `pipeline`, configured and probed, with evaluators for all that its gate judges.
 ///
 /// # Errors
 /// A [`Failure`] that names the plugin and points at where the settings name it.
@@ -19,7 +20,7 @@ pub fn plugins(config: &Config, pipeline: &PipelineConfig, sandbox: &Sandbox, cl
         let settings = settings(config, &plugin, used, clock);
         Ok((plugin, settings))
     };
-    Ok(Plugins {
+    let mut plugins = Plugins {
         source: {
             let (plugin, settings) = ready(&pipeline.source)?;
             let port = plugin.source(&settings).map_err(|error| misfit(config, &pipeline.source, &error))?;
@@ -40,7 +41,23 @@ pub fn plugins(config: &Config, pipeline: &PipelineConfig, sandbox: &Sandbox, cl
             let port = plugin.alerter(&settings).map_err(|error| misfit(config, used, &error))?;
             Ok(step(used, &plugin, Box::new(port) as _))
         })?,
-    })
+    };
+    check_metrics(config, pipeline, &mut plugins)?;
+    Ok(plugins)
+}
+
+/// Every metric that the gate names is one that an evaluator reports.
+fn check_metrics(config: &Config, pipeline: &PipelineConfig, plugins: &mut Plugins) -> Result<(), Failure> {
+    let mut known = Vec::new();
+    for port in plugins.evaluators.iter_mut().filter_map(|step| step.port.as_mut()) {
+        let metrics = port.metrics().map_err(|error| Failure::new(&error, error.hint()))?;
+        known.extend(metrics.into_iter().map(|metric| metric.name));
+    }
+    let Some(rule) = pipeline.gate.rules.iter().find(|rule| !known.contains(&rule.metric)) else { return Ok(()) };
+    let text = format!("gate rule `{}` judges `{}`, which no evaluator of pipeline `{}` reports", rule.id, rule.metric, pipeline.id);
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let hint = format!("the evaluators report {}", if names.is_empty() { "nothing".to_owned() } else { list(&names) });
+    Err(Failure::usage(text, hint).at(&config.file, pipeline.span.clone(), "its gate"))
 }
 
 /// Loads the component `NAME.wasm` of the plugin folder.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, Row as _, SqlSafeStr as _, Sqlite, Transaction};
+use sqlx::{Connection as _, Row as _, SqlSafeStr as _, Sqlite, SqliteConnection, Transaction};
 use tidegate_vocab::{
     Alias, CleanPart, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, Snapshot, Timestamp, VersionNo,
 };
@@ -48,11 +48,12 @@ impl SqliteStore {
     }
 
     async fn open_with(path: &Path, connections: u32) -> Result<SqliteStore, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).synchronous(SqliteSynchronous::Full);
+        // One connection alone switches a new database to its write-ahead log, or recovers the log that a killed process left. Two
+        // that did so at once would refuse each other without waiting. The mode stays with the file.
+        let failed = |error| StoreError::database("opening", path, error);
+        let first = options.clone().journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_millis(BUSY_MS_MAX));
+        SqliteConnection::connect_with(&first).await.map_err(failed)?.close().await.map_err(failed)?;
         SqliteStore::connect(path.to_owned(), options, connections).await
     }
 
