@@ -1,5 +1,8 @@
 //! A cleaner that does the one thing that its configuration names, so that the bench of the sandbox can time it.
 
+// Written with the instructions of WebAssembly: elsewhere there is nothing to build.
+#![cfg(target_arch = "wasm32")]
+
 use std::arch::wasm32::{f64x2, f64x2_div, f64x2_extract_lane, f64x2_pmax, f64x2_pmin, f64x2_splat, f64x2_sub, v128};
 use std::cell::Cell;
 use std::hint::black_box;
