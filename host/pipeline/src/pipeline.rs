@@ -12,7 +12,7 @@ use crate::models::Models;
 use crate::{Event, LoopState, Outcome, PipelineError, Plugins, ScoredRow, Settings, Stores, loop_state};
 
 /// Decoded parts kept in memory, since training, scoring and judging read the newest ones again and again.
-const PART_CACHE_BYTES_MAX: usize = 256 << 20;
+const PART_CACHE_BYTES_MAX: usize = 64 << 20;
 
 /// Watches a pipeline at work: progress, plots and messages are made of this. It cannot change anything.
 pub trait Observer: Send {
