@@ -37,7 +37,7 @@ pub use clean_file::{decode_clean, encode_clean};
 pub use contract_toml::to_toml;
 pub use error::DatasetError;
 pub use infer::{InferOptions, Inference, infer};
-pub use part_cache::{PART_CACHE_BYTES_MAX, PartCache};
+pub use part_cache::PartCache;
 pub use raw_file::{decode_raw, encode_raw};
 pub use read::{read_rows, read_snapshot};
 pub use snapshot::{SnapshotRequest, plan_snapshot};

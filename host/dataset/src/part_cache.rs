@@ -11,9 +11,6 @@ use tidegate_vocab::{Batch, Digest};
 
 use crate::{DatasetError, decode_clean};
 
-/// Bytes of decoded parts to hold where nothing else is configured: about fifty parts of 65,536 rows of ten numbers.
-pub const PART_CACHE_BYTES_MAX: usize = 256 << 20;
-
 /// Decoded parts by digest, least recently used out first. Shared by reference.
 #[derive(Debug)]
 pub struct PartCache {

@@ -120,11 +120,6 @@ impl Pipeline {
         &self.settings
     }
 
-    /// What the pipeline remembers.
-    pub fn state(&self) -> &LoopState {
-        &self.state
-    }
-
     /// Rows committed so far.
     pub fn rows_total(&self) -> u64 {
         self.rows_total

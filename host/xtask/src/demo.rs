@@ -27,8 +27,8 @@ pub struct Options {
 
 /// Builds what the demo needs, replays the weather and says where the report is.
 pub fn demo(repo: &Repo, options: &Options) -> Result<()> {
-    eprintln!("demo: the WebAssembly target, the plugins, the host, then the replay; the first build takes about 20 minutes on");
-    eprintln!("demo: two cores, the replay seconds; the build goes to {}", repo.target.display());
+    eprintln!("demo: the WebAssembly target, the plugins, the host, then the replay, which takes seconds; the dependencies, built");
+    eprintln!("demo: once, took 16 minutes on two cores; the build goes to {}", repo.target.display());
     let folder = prepare(repo)?;
     let report = folder.join("report.html");
     let mut replay = Command::new(repo.tidegate());

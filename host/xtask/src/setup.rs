@@ -79,7 +79,7 @@ pub fn setup(repo: &Repo) -> Result<()> {
         return Ok(());
     }
     let installed = toolchain.rustlib().join(GUEST_TARGET);
-    eprintln!("setup: rustup could not; building the standard library from Debian's sources, once, about two minutes");
+    eprintln!("setup: rustup could not; building the standard library from Debian's sources, once; minutes");
     eprintln!("setup: this creates {} and nothing else that stays", installed.display());
     build_from_debian(repo, &toolchain).with_context(|| {
         format!("install the target `{GUEST_TARGET}` of Rust {release} by hand: neither rustup nor apt-get could fetch it")
