@@ -17,11 +17,17 @@ pub struct Built {
     guests: PathBuf,
 }
 
+/// The folder of this package, as cargo says when it runs the tests: checkouts that share a target folder share this binary.
+pub fn own_folder() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests").into()
+}
+
 /// The built things; panics with the command that makes what is missing.
 pub fn built() -> &'static Built {
     static BUILT: OnceLock<Built> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let own_folder = own_folder();
+        let root = own_folder.parent().unwrap();
         // This test is `<target>/debug/deps/it-…`, wherever cargo was told to build.
         let own = std::env::current_exe().unwrap();
         let target = own.ancestors().nth(3).unwrap();

@@ -15,7 +15,7 @@ pub const BASE: &str = include_str!("../scenarios/base.toml");
 
 #[test]
 fn every_scenario_prints_what_is_expected() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let root = crate::host::own_folder().join("scenarios");
     let only = std::env::var("SCENARIO").ok();
     let mut folders: Vec<PathBuf> = root.read_dir().unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
     folders.retain(|folder| only.as_ref().is_none_or(|only| folder.ends_with(only)));

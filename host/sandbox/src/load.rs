@@ -158,7 +158,7 @@ impl Sandbox {
         if bytes.len() as u64 > COMPONENT_BYTES_MAX {
             return Err(LoadError::TooLarge { plugin: plugin(), bytes: bytes.len() as u64 });
         }
-        let outside = manifest::outside(bytes).map_err(|unreadable| match unreadable {
+        let mut outside = manifest::outside(bytes).map_err(|unreadable| match unreadable {
             Unreadable::NotWasm => LoadError::NotAComponent { plugin: plugin(), found: "other bytes" },
             Unreadable::CoreModule => LoadError::NotAComponent { plugin: plugin(), found: "a core module" },
             Unreadable::Damaged(why) => LoadError::Damaged { plugin: plugin(), why },
@@ -183,6 +183,8 @@ impl Sandbox {
             aot::ready(&self.inner, digest, bytes).map_err(|source| LoadError::Compile { plugin: plugin(), source })?;
         let pre = self.link(name, manifest.kind, &component)?;
         let reasons = manifest.reasons.clone().into();
+        // Toolchains do not promise an order, so that a rebuilt plugin would read differently.
+        outside.imports.sort_unstable();
         let (sandbox, imports) = (Arc::clone(&self.inner), outside.imports);
         let inner = PluginInner { name: plugin(), digest, manifest, imports, compiled, reasons, pre, sandbox, schema };
         Ok(Plugin { inner: Arc::new(inner) })
