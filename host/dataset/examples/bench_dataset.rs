@@ -102,7 +102,7 @@ fn contract() -> Contract {
     Contract {
         id: Some("day".into()),
         time: Some(TimeColumn { column: "day".into(), unit: Some(TimeUnit::D), origin_us: 0 }),
-        label: LabelColumn { column: "rain".into(), classes: vec!["0".into(), "1".into()], delay_us: 86_400_000_000 },
+        label: LabelColumn { column: "rain".into(), classes: vec!["0".into(), "1".into()], delay_us: 86_400_000_000, by_id: false },
         columns: (0..8).map(column).collect(),
     }
 }

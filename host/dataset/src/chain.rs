@@ -48,7 +48,7 @@ mod tests {
             high: None,
             categories: None,
         };
-        let label = LabelColumn { column: "y".into(), classes: vec!["0".into(), "1".into()], delay_us: 0 };
+        let label = LabelColumn { column: "y".into(), classes: vec!["0".into(), "1".into()], delay_us: 0, by_id: false };
         Contract { id: None, time: None, label, columns: columns.iter().map(column).collect() }
     }
 

@@ -20,8 +20,11 @@ pub fn to_toml(contract: &Contract, pipeline: &PipelineId) -> String {
         line("time", time_value(time));
     }
     let label = &contract.label;
-    let classes = list(&label.classes);
-    line("label", format!("{{ column = {}, classes = {classes}, delay = {} }}", text(&label.column), text(&duration(label.delay_us))));
+    let (classes, by_id) = (list(&label.classes), if label.by_id { ", by_id = true" } else { "" });
+    line(
+        "label",
+        format!("{{ column = {}, classes = {classes}, delay = {}{by_id} }}", text(&label.column), text(&duration(label.delay_us))),
+    );
     let columns: Vec<String> = contract.columns.iter().map(|column| format!("{} = {}", key(&column.name), column_value(column))).collect();
     if columns.is_empty() {
         line("columns", "{}".into());

@@ -241,7 +241,7 @@ fn label(
         let value = |class: &String| fast_float2::parse::<f64, _>(class).unwrap_or(f64::NAN);
         classes.sort_by(|a, b| value(a).total_cmp(&value(b)).then_with(|| a.cmp(b)));
     }
-    Ok(LabelColumn { column, classes, delay_us: 0 })
+    Ok(LabelColumn { column, classes, delay_us: 0, by_id: false })
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub fn contract(columns: Vec<ContractColumn>) -> Contract {
     Contract {
         id: Some("day".into()),
         time: Some(TimeColumn { column: "day".into(), unit: Some(TimeUnit::D), origin_us: 0 }),
-        label: LabelColumn { column: "rain".into(), classes: vec!["0".into(), "1".into()], delay_us: DAY },
+        label: LabelColumn { column: "rain".into(), classes: vec!["0".into(), "1".into()], delay_us: DAY, by_id: false },
         columns,
     }
 }

@@ -81,6 +81,7 @@ pub async fn plan_snapshot(
         knowledge_cutoff: request.knowledge_cutoff,
         row_count,
         splits: splits(row_count, request.validation_share, request.gate_rows),
+        late_labels: None,
     })
 }
 

@@ -138,7 +138,7 @@ fn read(path: &str) -> Result<(Contract, Batch), Box<dyn Error>> {
     let contract = Contract {
         id: None,
         time: None,
-        label: LabelColumn { column: names[label].into(), classes: vec!["0".into(), "1".into()], delay_us: 0 },
+        label: LabelColumn { column: names[label].into(), classes: vec!["0".into(), "1".into()], delay_us: 0, by_id: false },
         columns: names[features].iter().map(|name| column(name)).collect(),
     };
     Ok((contract, Batch::new(columns)?))

@@ -26,7 +26,7 @@ fn contract(features: &[(&str, DType)], classes: usize) -> Contract {
     Contract {
         id: None,
         time: None,
-        label: LabelColumn { column: "label".into(), classes, delay_us: 0 },
+        label: LabelColumn { column: "label".into(), classes, delay_us: 0, by_id: false },
         columns: features.iter().map(column).collect(),
     }
 }

@@ -140,6 +140,7 @@ impl Pipeline {
             fingerprint: Digest::of_fields([&snapshot.id().as_bytes()[..], model.as_bytes(), &run.seed.to_le_bytes()]),
             trained_until_row: trained_until(&snapshot, &training, &validation),
             created_at: self.now(),
+            serving: Vec::new(),
         };
         let next = Run { state: RunState::Evaluating, version: Some(number), ..run.clone() };
         self.step(run, next, vec![Write::NewVersion(version)]).await

@@ -79,6 +79,7 @@ pub fn version(number: u32) -> ModelVersion {
         fingerprint: digest(400 + content),
         trained_until_row: 10 * content,
         created_at: Timestamp(content as i64),
+        serving: Vec::new(),
     }
 }
 
@@ -128,7 +129,7 @@ pub fn snapshot(number: u64) -> Snapshot {
         high: Some(60.5),
         categories: None,
     }];
-    let label = LabelColumn { column: "rain".into(), classes: vec!["0".into(), "1".into()], delay_us: 0 };
+    let label = LabelColumn { column: "rain".into(), classes: vec!["0".into(), "1".into()], delay_us: 0, by_id: false };
     Snapshot {
         chain: digest(1),
         cleaners: vec![digest(2)],
@@ -138,5 +139,6 @@ pub fn snapshot(number: u64) -> Snapshot {
         knowledge_cutoff: Timestamp(number as i64),
         row_count: 0,
         splits: Vec::new(),
+        late_labels: None,
     }
 }

@@ -88,6 +88,9 @@ pub struct LabelColumn {
     pub classes: Vec<String>,
     /// Microseconds from event time until the label is known.
     pub delay_us: i64,
+    /// Whether labels come by themselves, by row id, after their rows; the source need not have the column then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_id: bool,
 }
 
 impl Contract {

@@ -23,6 +23,9 @@ pub struct Snapshot {
     pub row_count: u64,
     /// Its splits, in time order and disjoint.
     pub splits: Vec<Split>,
+    /// Digest of the labels that came after their rows, as they were known at the cut-off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_labels: Option<Digest>,
 }
 
 /// The rows of one part that belong to a snapshot.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, RunId, Timestamp, VersionNo};
+use crate::{Digest, PluginName, RunId, Timestamp, VersionNo};
 
 /// Where a version stands. Who is champion is read from the alias, not from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -96,6 +96,21 @@ pub struct ModelVersion {
     pub trained_until_row: u64,
     /// When it was trained.
     pub created_at: Timestamp,
+    /// The cleaners that its requests pass through, in order: those that its training rows passed through and that are marked for
+    /// serving.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub serving: Vec<ServingCleaner>,
+}
+
+/// A cleaner on the request path. Its component is kept as a blob, so that a version can serve when the file has gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServingCleaner {
+    /// Its name.
+    pub plugin: PluginName,
+    /// Digest of its component.
+    pub component: Digest,
+    /// Its configuration.
+    pub config: serde_json::Value,
 }
 
 /// A movable name for one version.

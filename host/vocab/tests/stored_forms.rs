@@ -6,8 +6,8 @@
 use serde::{Serialize, de::DeserializeOwned};
 use tidegate_vocab::{
     Alias, CleanPart, Contract, ContractColumn, DType, DecidedBy, Decision, DecisionKind, Digest, Evidence, LabelColumn, ModelVersion,
-    Quarantined, RawPart, Role, RuleVerdict, Run, RunId, RunState, Snapshot, SnapshotPart, Split, TimeColumn, TimeUnit, Timestamp, Verdict,
-    VersionNo, VersionState,
+    Quarantined, RawPart, Role, RuleVerdict, Run, RunId, RunState, ServingCleaner, Snapshot, SnapshotPart, Split, TimeColumn, TimeUnit,
+    Timestamp, Verdict, VersionNo, VersionState,
 };
 
 /// `value` is stored as `expected`, where `#0` to `#9` stand for digests; and reads back as itself.
@@ -59,7 +59,7 @@ fn snapshots() {
         contract: Contract {
             id: Some("id".into()),
             time: Some(TimeColumn { column: "day".into(), unit: Some(TimeUnit::D), origin_us: -1 }),
-            label: LabelColumn { column: "rain".into(), classes: vec!["0".into(), "1".into()], delay_us: 60 },
+            label: LabelColumn { column: "rain".into(), classes: vec!["0".into(), "1".into()], delay_us: 60, by_id: false },
             columns: vec![
                 column("a", DType::F64, Role::Feature),
                 column("b", DType::TimestampUs, Role::Weight),
@@ -71,6 +71,7 @@ fn snapshots() {
         knowledge_cutoff: Timestamp(9),
         row_count: 4,
         splits: vec![Split { name: "train".into(), start: 0, end: 4 }],
+        late_labels: None,
     };
     check(
         &snapshot,
@@ -117,10 +118,15 @@ fn runs_and_versions() {
         fingerprint: digest(4),
         trained_until_row: 2_000,
         created_at: Timestamp(5),
+        serving: vec![ServingCleaner {
+            plugin: "missing".parse().unwrap(),
+            component: digest(5),
+            config: serde_json::json!({ "columns": {} }),
+        }],
     };
     check(
         &version,
-        r##"{"number":2,"state":"infra-ok","run":3,"parent":1,"snapshot":"#1","weights":"#2","manifest":"#3","fingerprint":"#4","trained_until_row":2000,"created_at":5}"##,
+        r##"{"number":2,"state":"infra-ok","run":3,"parent":1,"snapshot":"#1","weights":"#2","manifest":"#3","fingerprint":"#4","trained_until_row":2000,"created_at":5,"serving":[{"plugin":"missing","component":"#5","config":{"columns":{}}}]}"##,
     );
     check(&RunState::ALL.to_vec(), r#"["queued","snapshotted","training","evaluating","gating","done","failed","cancelled","superseded"]"#);
     check(

@@ -27,6 +27,9 @@ pub(super) fn contract(section: Section<'_>) -> Option<Contract> {
         );
     }
     let columns = section.section("columns").map(columns);
+    if id.is_none() && label.as_ref().is_some_and(|label| label.by_id) {
+        section.missing("id", "the column that labels name their rows by", "id = \"day\"");
+    }
     section.finish();
     let contract = Contract { id, time, label: label?, columns: columns? };
     Some(contract)
@@ -68,8 +71,9 @@ fn label(section: Section<'_>) -> Option<LabelColumn> {
         }
     }
     let delay_us = section.parsed("delay", "a duration such as `1d` or `12h`", parse_duration_us).unwrap_or(0);
+    let by_id = section.flag("by_id").unwrap_or(false);
     section.finish();
-    Some(LabelColumn { column: column?, classes: classes?.into_iter().map(|class| class.value).collect(), delay_us })
+    Some(LabelColumn { column: column?, classes: classes?.into_iter().map(|class| class.value).collect(), delay_us, by_id })
 }
 
 fn columns(section: Section<'_>) -> Vec<ContractColumn> {

@@ -41,6 +41,8 @@ struct LabelFile {
     column: String,
     classes: Vec<String>,
     delay: String,
+    #[serde(default)]
+    by_id: bool,
 }
 
 #[derive(Deserialize)]
@@ -91,7 +93,12 @@ fn read(toml: &str, pipeline: &str) -> Contract {
             unit: time.unit,
             origin_us: time.origin.map_or(0, |origin| crate::cell::iso_of(&origin).unwrap()),
         }),
-        label: LabelColumn { column: read.label.column, classes: read.label.classes, delay_us: micros(&read.label.delay) },
+        label: LabelColumn {
+            column: read.label.column,
+            classes: read.label.classes,
+            delay_us: micros(&read.label.delay),
+            by_id: read.label.by_id,
+        },
         columns: columns.collect(),
     }
 }
@@ -130,7 +137,7 @@ proptest! {
         let contract = Contract {
             id,
             time: Some(TimeColumn { column: "at \"x\"".into(), unit, origin_us: if unit.is_some() { origin_day * DAY + delay } else { 0 } }),
-            label: LabelColumn { column: "y\n\\".into(), classes: vec!["a".into(), "\t\u{7f}é".into()], delay_us: delay },
+            label: LabelColumn { column: "y\n\\".into(), classes: vec!["a".into(), "\t\u{7f}é".into()], delay_us: delay, by_id: nullable },
             columns: columns.collect(),
         };
         prop_assert_eq!(read(&to_toml(&contract, &"a-b_1".parse().unwrap()), "a-b_1"), contract);

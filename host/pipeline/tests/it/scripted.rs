@@ -144,7 +144,7 @@ pub fn settings(seed: u64, rows: GateRows) -> Settings {
         contract: Contract {
             id: Some("day".into()),
             time: Some(TimeColumn { column: "day".into(), unit: Some(TimeUnit::D), origin_us: ORIGIN_US }),
-            label: LabelColumn { column: "y".into(), classes: vec!["0".into(), "1".into()], delay_us: TimeUnit::D.micros() },
+            label: LabelColumn { column: "y".into(), classes: vec!["0".into(), "1".into()], delay_us: TimeUnit::D.micros(), by_id: false },
             columns: vec![feature("a"), feature("b")],
         },
         positive_class: "1".into(),

@@ -6,7 +6,7 @@ use super::SqliteStore;
 use crate::StoreError;
 
 /// One step a format; step `n` turns format `n` into format `n + 1`. Steps that were released never change.
-const STEPS: [&str; 1] = [FORMAT_1];
+const STEPS: [&str; 2] = [FORMAT_1, FORMAT_2];
 
 const FORMAT_1: &str = "
 CREATE TABLE head (
@@ -81,6 +81,26 @@ CREATE TABLE work (
     UNIQUE (pipeline, key)
 ) STRICT;
 CREATE INDEX work_pending ON work (pipeline, place) WHERE result IS NULL;
+";
+
+/// What was answered, and labels that come after their rows.
+const FORMAT_2: &str = "
+CREATE TABLE predictions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, row_id TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL
+) STRICT;
+CREATE INDEX predictions_of ON predictions (pipeline, row_id, seq);
+
+CREATE TABLE row_ids (
+    pipeline TEXT NOT NULL, row_id TEXT NOT NULL, row INTEGER NOT NULL,
+    PRIMARY KEY (pipeline, row_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX row_ids_by_row ON row_ids (pipeline, row);
+
+CREATE TABLE labels (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, row_id TEXT NOT NULL,
+    class TEXT NOT NULL, known_at INTEGER NOT NULL, received_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX labels_of ON labels (pipeline, row_id, seq);
 ";
 
 /// Brings the database to this version's format.

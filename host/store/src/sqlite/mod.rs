@@ -3,6 +3,7 @@
 //! Files use write-ahead logging with `synchronous = FULL`, so that a commit that returned survives a power failure. Every value
 //! sits as JSON beside the columns that it is looked up by. Readers have connections of their own; writers take turns.
 
+mod feedback;
 mod format;
 mod queue;
 mod read;

@@ -9,7 +9,7 @@ use super::read::{bytes, digest, number, signed};
 use crate::{Fence, Leased, StoreError, WorkQueue, WorkUnit};
 
 impl SqliteStore {
-    async fn check_fence(&self, transaction: &mut Transaction<'static, Sqlite>, fence: Fence) -> Result<(), StoreError> {
+    pub(super) async fn check_fence(&self, transaction: &mut Transaction<'static, Sqlite>, fence: Fence) -> Result<(), StoreError> {
         let query = sqlx::query("SELECT epoch, owner FROM head").fetch_one(&mut **transaction).await;
         let row = query.map_err(self.failed("checking the fence"))?;
         let current = number(&row, 0)?;

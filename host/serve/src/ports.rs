@@ -1,0 +1,122 @@
+//! What the server is given: who answers, where predictions and labels go, what there is to show. `cli` wires it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidegate_model::Model;
+use tidegate_vocab::{Batch, Clock, Contract, LateLabel, LoggedPrediction, PipelineId, VersionNo};
+use tokio::sync::watch;
+
+use crate::status::Status;
+
+/// Everything outside the server.
+#[derive(Clone)]
+pub struct Ports {
+    /// Who answers; changes as a whole, so that a request sees one state of it.
+    pub routes: watch::Receiver<Arc<Routes>>,
+    /// Where answered rows go.
+    pub predictions: Arc<dyn PredictionSink>,
+    /// Where labels go.
+    pub labels: Arc<dyn LabelSink>,
+    /// What there is to show.
+    pub views: Arc<dyn Views>,
+    /// Counts up whenever something that is shown has changed.
+    pub changes: watch::Receiver<u64>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// All models by name; a pipeline's model has its name.
+#[derive(Default)]
+pub struct Routes {
+    /// By name.
+    pub models: BTreeMap<String, ModelRoute>,
+}
+
+/// One model, and who answers for it.
+pub struct ModelRoute {
+    /// Its pipeline.
+    pub pipeline: PipelineId,
+    /// What its columns are.
+    pub contract: Arc<Contract>,
+    /// Who answers, or why nobody does yet: a sentence that says what is missing.
+    pub champion: Result<Arc<Arm>, String>,
+    /// The versions that can be asked by number, the champion among them.
+    pub versions: BTreeMap<VersionNo, Arc<Arm>>,
+}
+
+/// A loaded version with the cleaners that its training rows passed through.
+pub struct Arm {
+    /// Its number.
+    pub version: VersionNo,
+    /// The digest of its weights, in hex.
+    pub weights: String,
+    /// The model.
+    pub model: Arc<Model>,
+    /// What its requests pass through, in order.
+    pub cleaners: Vec<Arc<dyn Clean>>,
+}
+
+/// A cleaner on the request path. Calls may block for as long as the plugin's `call_ms_max`.
+pub trait Clean: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &str;
+
+    /// What is left of `rows`.
+    ///
+    /// # Errors
+    /// A sentence about the plugin's failure: nothing is answered then.
+    fn clean(&self, rows: &Batch) -> Result<CleanedRequest, String>;
+}
+
+/// A request after one cleaner.
+pub struct CleanedRequest {
+    /// The rows that were kept.
+    pub rows: Batch,
+    /// The positions of the dropped rows in the batch that came in, rising, and why each was dropped.
+    pub dropped: Vec<(usize, String)>,
+}
+
+/// Where answered rows go.
+pub trait PredictionSink: Send + Sync {
+    /// Takes the rows of one request; never blocks. `false` when the log has fallen behind and they were shed, which is counted.
+    fn log(&self, pipeline: &PipelineId, predictions: Vec<LoggedPrediction>) -> bool;
+}
+
+/// Where labels go.
+#[async_trait]
+pub trait LabelSink: Send + Sync {
+    /// Keeps labels, durably, all or none.
+    async fn add(&self, pipeline: &PipelineId, labels: Vec<LateLabel>) -> Result<LabelsAdded, LabelError>;
+}
+
+/// Labels that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LabelsAdded {
+    /// Labels that say something new.
+    pub added: u64,
+    /// Labels that were there already, with the same class.
+    pub unchanged: u64,
+}
+
+/// Why labels were not kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// These ids were neither predicted nor ingested.
+    #[error("{} of the labels name rows that were neither predicted nor ingested", .0.len())]
+    Unknown(Vec<String>),
+    /// They could not be stored; the same request can be sent again.
+    #[error("the labels could not be stored: {0}")]
+    Failed(String),
+}
+
+/// What there is to show.
+#[async_trait]
+pub trait Views: Send + Sync {
+    /// The whole host at this moment.
+    async fn status(&self) -> Status;
+
+    /// Why the host should not be sent requests, a sentence each; none when it is ready.
+    fn unready(&self) -> Vec<String>;
+}

@@ -1,0 +1,177 @@
+//! What the status page and `/v1/status` show: plain data, filled in by `cli`.
+
+use serde::Serialize;
+use tidegate_vocab::{Decision, PipelineId, PluginName, QualityPoint, Timestamp, VersionNo};
+
+/// The whole host at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// The host's version.
+    pub host_version: String,
+    /// When it was started, on the system's clock.
+    pub started_at: Timestamp,
+    /// One a pipeline.
+    pub pipelines: Vec<PipelineStatus>,
+    /// Every loaded plugin, by name.
+    pub plugins: Vec<PluginStatus>,
+}
+
+/// One pipeline.
+#[derive(Debug, Clone, Serialize)]
+pub struct PipelineStatus {
+    /// Its name, and its model's.
+    pub id: PipelineId,
+    /// What time it is for the pipeline; simulated while a history is replayed.
+    pub now: Timestamp,
+    /// Whether that time is simulated.
+    pub replayed: bool,
+    /// Where in the loop it is at work.
+    pub at: Node,
+    /// What it does there, as a sentence.
+    pub doing: String,
+    /// Why it does not get on, with the way out; `None` while it does.
+    pub stalled: Option<String>,
+    /// The plugins of the loop, in its order.
+    pub source: PluginName,
+    /// Cleaners in order.
+    pub cleaners: Vec<PluginName>,
+    /// Evaluators.
+    pub evaluators: Vec<PluginName>,
+    /// Alerters.
+    pub alerters: Vec<PluginName>,
+    /// The model family, such as `mlp`.
+    pub family: String,
+    /// The features' names.
+    pub features: Vec<String>,
+    /// The classes of the label.
+    pub classes: Vec<String>,
+    /// Rows committed.
+    pub rows: u64,
+    /// Of these, rows kept out of the dataset, by who and why, most first.
+    pub quarantined: Vec<(String, String, u64)>,
+    /// When rows were last committed, on the system's clock.
+    pub last_rows_at: Option<Timestamp>,
+    /// Predictions logged.
+    pub predictions: u64,
+    /// Predictions answered but not logged since the start, because the log had fallen behind.
+    pub predictions_shed: u64,
+    /// Labels that came by id.
+    pub labels: u64,
+    /// Who serves.
+    pub champion: Option<ChampionStatus>,
+    /// The run under way.
+    pub run: Option<RunStatus>,
+    /// Realised quality over time, oldest first.
+    pub quality: Vec<QualityPoint>,
+    /// Every move of the champion, oldest first.
+    pub moves: Vec<Move>,
+    /// The latest decisions with their numbers, newest first.
+    pub decisions: Vec<(u64, Decision)>,
+    /// Versions trained.
+    pub versions: u32,
+    /// What would happen next, a sentence each.
+    pub next: Vec<String>,
+}
+
+/// A place in the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Node {
+    /// Waiting for rows.
+    Source,
+    /// Cleaning.
+    Cleaners,
+    /// Comparing labels with answers, and asking the triggers.
+    Monitor,
+    /// Training.
+    Train,
+    /// Judging, or waiting for rows to judge on.
+    Gate,
+}
+
+/// Who serves.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChampionStatus {
+    /// Its number.
+    pub version: VersionNo,
+    /// The digest of its weights, in hex.
+    pub weights: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Who decided, in words: `the gate`, `operator ada`.
+    pub by: String,
+    /// Why, as a sentence.
+    pub reason: String,
+    /// Answered and labelled rows since it serves, and how many were right.
+    pub rows: u64,
+    /// Of these, how many were right.
+    pub right: u64,
+    /// The 95 % interval of the share of right ones (Wilson), where there are rows.
+    pub interval: Option<(f64, f64)>,
+}
+
+/// The run under way.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunStatus {
+    /// Its number, such as `run-7`.
+    pub id: String,
+    /// Its state, in a word.
+    pub state: String,
+    /// Why it was started.
+    pub trigger: String,
+    /// When.
+    pub started_at: Timestamp,
+    /// The version it trained.
+    pub version: Option<VersionNo>,
+    /// The share of the training that is done, 0 to 1, while it trains.
+    pub progress: Option<f64>,
+    /// Labelled rows that the gate waits for.
+    pub waiting_rows: Option<u64>,
+    /// Times the gate has looked.
+    pub looks: u32,
+}
+
+/// One move of the champion.
+#[derive(Debug, Clone, Serialize)]
+pub struct Move {
+    /// When.
+    pub at: Timestamp,
+    /// Rows that had arrived, where that is known.
+    pub row: Option<u64>,
+    /// From which version.
+    pub from: Option<VersionNo>,
+    /// To which.
+    pub to: VersionNo,
+    /// Whether it took a version back.
+    pub is_rollback: bool,
+}
+
+/// One loaded plugin.
+#[derive(Debug, Clone, Serialize)]
+pub struct PluginStatus {
+    /// Its name.
+    pub name: PluginName,
+    /// Its kind, such as `cleaner`.
+    pub kind: String,
+    /// The version its manifest says.
+    pub version: String,
+    /// The digest of its component, in hex.
+    pub digest: String,
+    /// The pipelines that use it.
+    pub pipelines: Vec<PipelineId>,
+    /// Calls that ended well, and badly, since the start.
+    pub calls: (u64, u64),
+    /// Attempts to replace it since the start, newest first.
+    pub reloads: Vec<Reload>,
+}
+
+/// One attempt to replace a plugin.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reload {
+    /// When, on the system's clock.
+    pub at: Timestamp,
+    /// The digest of the new file, in hex, where it could be read.
+    pub digest: Option<String>,
+    /// Why the old one stays; `None` when the new one serves.
+    pub refused: Option<String>,
+}
