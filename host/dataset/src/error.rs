@@ -121,6 +121,14 @@ pub enum DatasetError {
         /// The store's reason.
         source: Box<StoreError>,
     },
+    /// The late labels of a snapshot could not be kept.
+    #[error("could not keep the late labels {labels}")]
+    Keep {
+        /// Their digest.
+        labels: Digest,
+        /// The store's reason.
+        source: Box<StoreError>,
+    },
     /// A batch could not be written as an Arrow file.
     #[error("could not write the raw part")]
     WriteRaw {

@@ -11,7 +11,7 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use tidegate_store::Blobs;
 use tidegate_vocab::{Batch, CleanPart, Contract, DType, Digest, Role, RowColumns, Snapshot, Timestamp};
 
-use crate::{DatasetError, PartCache, typed};
+use crate::{DatasetError, LateLabels, PartCache, PartReader, typed};
 
 /// The rows numbered `from_row..to_row` of `parts`, which are in row order, as one batch in row order. With `known_until`, only rows
 /// whose label was known by then. Parts outside the range are not fetched. `contract` gives the columns where no row is found.
@@ -19,8 +19,7 @@ use crate::{DatasetError, PartCache, typed};
 /// # Errors
 /// [`DatasetError::Fetch`] and those of reading a part; [`DatasetError::PartsDiffer`] for parts out of order or of two contracts.
 pub async fn read_rows(
-    blobs: &dyn Blobs,
-    cache: &PartCache,
+    reader: &PartReader<'_>,
     contract: &Contract,
     parts: &[CleanPart],
     from_row: u64,
@@ -37,7 +36,7 @@ pub async fn read_rows(
         if part.row_count == 0 || part.first_row >= to_row || ends_by <= from_row {
             continue;
         }
-        let rows = cache.part(blobs, &part.digest).await?;
+        let rows = reader.part(&part.digest).await?;
         let columns = RowValues::of(&rows)?;
         let (start, end) = (columns.position_of(from_row), columns.position_of(to_row));
         let piece = rows.slice(start, end.saturating_sub(start));
@@ -57,9 +56,17 @@ pub async fn read_rows(
 /// # Errors
 /// As [`read_rows`]; [`DatasetError::PartsDiffer`] when a part does not hold the rows that the snapshot says.
 pub async fn read_snapshot(blobs: &dyn Blobs, cache: &PartCache, snapshot: &Snapshot) -> Result<Batch, DatasetError> {
+    let late = match &snapshot.late_labels {
+        Some(digest) => {
+            let bytes = blobs.get(digest).await.map_err(|source| DatasetError::Fetch { part: *digest, source: Box::new(source) })?;
+            LateLabels::decode(&bytes)?
+        }
+        None => LateLabels::default(),
+    };
+    let reader = PartReader { blobs, cache, late: &late };
     let mut pieces = Vec::with_capacity(snapshot.parts.len());
     for part in &snapshot.parts {
-        let rows = cache.part(blobs, &part.digest).await?;
+        let rows = reader.part(&part.digest).await?;
         let columns = RowValues::of(&rows)?;
         let (start, end) = (columns.position_of(part.first_row), columns.position_of(part.last_row.saturating_add(1)));
         let piece = keep(&rows.slice(start, end.saturating_sub(start)), |columns, row| {

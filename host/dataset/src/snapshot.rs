@@ -4,11 +4,10 @@
 //! order, and together all of it. Planning reads committed parts only and decides by their content: the same parts and request give
 //! the same id on any machine.
 
-use tidegate_store::Blobs;
 use tidegate_vocab::{CleanPart, Contract, Digest, Snapshot, SnapshotPart, Split, Timestamp};
 
 use crate::read::RowValues;
-use crate::{DatasetError, PartCache};
+use crate::{DatasetError, PartReader};
 
 /// What a snapshot shall hold.
 #[derive(Debug, Clone)]
@@ -35,13 +34,8 @@ pub struct SnapshotRequest<'a> {
 ///
 /// # Errors
 /// [`DatasetError::SnapshotEmpty`] when no row is within the cut-offs; [`DatasetError::PartsDiffer`] for a part of another chain or
-/// out of order; those of reading a part.
-pub async fn plan_snapshot(
-    blobs: &dyn Blobs,
-    cache: &PartCache,
-    parts: &[CleanPart],
-    request: &SnapshotRequest<'_>,
-) -> Result<Snapshot, DatasetError> {
+/// out of order; those of reading a part, and [`DatasetError::Keep`] when its late labels could not be kept.
+pub async fn plan_snapshot(reader: &PartReader<'_>, parts: &[CleanPart], request: &SnapshotRequest<'_>) -> Result<Snapshot, DatasetError> {
     for (index, part) in parts.iter().enumerate() {
         let refused = |why: &str| Err(DatasetError::PartsDiffer { part: part.digest, why: why.into() });
         if part.chain != request.chain {
@@ -61,7 +55,7 @@ pub async fn plan_snapshot(
         if part.row_count == 0 || begins_late {
             continue;
         }
-        let rows = cache.part(blobs, &part.digest).await?;
+        let rows = reader.part(&part.digest).await?;
         if let Some(piece) = newest_within(&RowValues::of(&rows)?, part.digest, request, wanted) {
             wanted -= piece.row_count;
             chosen.push(piece);
@@ -72,6 +66,10 @@ pub async fn plan_snapshot(
     if row_count == 0 {
         return Err(DatasetError::SnapshotEmpty { row_count: parts.iter().map(|part| part.row_count).sum() });
     }
+    let late_labels = match (chosen.first(), chosen.last()) {
+        (Some(first), Some(last)) => keep_labels(reader, first.first_row, last.last_row).await?,
+        _ => None,
+    };
     Ok(Snapshot {
         chain: request.chain,
         cleaners: request.cleaners.clone(),
@@ -81,8 +79,20 @@ pub async fn plan_snapshot(
         knowledge_cutoff: request.knowledge_cutoff,
         row_count,
         splits: splits(row_count, request.validation_share, request.gate_rows),
-        late_labels: None,
+        late_labels,
     })
+}
+
+/// Keeps the late labels of the rows of a snapshot beside it; `None` when they have none.
+async fn keep_labels(reader: &PartReader<'_>, first_row: u64, last_row: u64) -> Result<Option<Digest>, DatasetError> {
+    let late = reader.late.within(first_row, last_row);
+    if late.is_empty() {
+        return Ok(None);
+    }
+    let bytes = late.encode();
+    let digest = Digest::of(&bytes);
+    reader.blobs.put(bytes).await.map_err(|source| DatasetError::Keep { labels: digest, source: Box::new(source) })?;
+    Ok(Some(digest))
 }
 
 /// The newest `wanted` rows of one part that are within the cut-offs; `None` when there are none.

@@ -45,7 +45,7 @@ pub struct Typed {
 /// also a feature or the time.
 pub fn typed(raw: &Batch, contract: &Contract, polled_at: Timestamp) -> Result<Typed, DatasetError> {
     let wanted = wanted(contract)?;
-    let sources = wanted.iter().map(|wanted| source(raw, wanted)).collect::<Result<Vec<_>, _>>()?;
+    let sources = wanted.iter().map(|wanted| source(raw, wanted, contract)).collect::<Result<Vec<_>, _>>()?;
     let converted: Vec<Option<Converted>> =
         wanted.par_iter().zip(&sources).map(|(wanted, source)| column::convert(source, &wanted.target)).collect();
 
@@ -134,8 +134,11 @@ fn wanted(contract: &Contract) -> Result<Vec<Wanted>, DatasetError> {
     Ok(wanted)
 }
 
-fn source<'a>(raw: &'a Batch, wanted: &Wanted) -> Result<&'a ArrayRef, DatasetError> {
-    raw.column(&wanted.name).ok_or_else(|| {
+fn source(raw: &Batch, wanted: &Wanted, contract: &Contract) -> Result<ArrayRef, DatasetError> {
+    // Labels that come by id need no column: until they come, they are missing.
+    let labels_later = contract.label.by_id && wanted.role == Some(Role::Label);
+    let absent = || labels_later.then(|| arrow::array::new_null_array(&DType::Utf8.arrow(), raw.row_count()));
+    raw.column(&wanted.name).cloned().or_else(absent).ok_or_else(|| {
         let names = raw.rows.schema_ref().fields().iter().map(|field| format!("`{}`", field.name())).collect();
         let expected = format!("a column of {}", wanted.target.describe());
         DatasetError::ContractBroken { column: wanted.name.clone(), expected, found: names }

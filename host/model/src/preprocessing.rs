@@ -72,6 +72,13 @@ impl Inputs {
 }
 
 impl FeatureColumn {
+    /// The column's type.
+    pub fn dtype(&self) -> DType {
+        match self {
+            FeatureColumn::Numeric { dtype, .. } | FeatureColumn::Category { dtype, .. } => *dtype,
+        }
+    }
+
     /// The column's name.
     pub fn name(&self) -> &str {
         match self {

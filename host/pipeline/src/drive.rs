@@ -11,6 +11,20 @@ pub struct Ingested {
     pub rows: u64,
     /// Polls that brought rows.
     pub polls: u64,
+    /// What the source said last.
+    pub source: SourceState,
+}
+
+/// Whether a source has more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SourceState {
+    /// It may have more at once.
+    #[default]
+    More,
+    /// Nothing now; it asked to be polled again after so many milliseconds.
+    Idle(u32),
+    /// Nothing ever again.
+    Finished,
 }
 
 /// How one pass ended.
@@ -41,7 +55,17 @@ pub enum RunEnd {
 pub async fn ingest_all(pipeline: &mut Pipeline) -> Result<Ingested, PipelineError> {
     let rows_max = pipeline.settings().poll_rows_max;
     pipeline.handle(Event::Clean).await?;
-    pipeline.stream(rows_max).await
+    pipeline.stream(rows_max, u64::MAX).await
+}
+
+/// The same, but stops after `polls_max` polls that brought rows, so that a service can do something else in between.
+///
+/// # Errors
+/// What went wrong first; what was committed before stays.
+pub async fn ingest_some(pipeline: &mut Pipeline, polls_max: u64) -> Result<Ingested, PipelineError> {
+    let rows_max = pipeline.settings().poll_rows_max;
+    pipeline.handle(Event::Clean).await?;
+    pipeline.stream(rows_max, polls_max).await
 }
 
 /// Takes the open run, or the one that a trigger (or `by`) starts now, as far as it goes.

@@ -87,6 +87,12 @@ pub enum PipelineError {
         /// Why.
         why: String,
     },
+    /// A model that was trained elsewhere cannot be taken in.
+    #[error("the model cannot be imported: {why}")]
+    NotImportable {
+        /// Why.
+        why: String,
+    },
     /// There is nothing to roll back to.
     #[error("there is nothing to roll back to: {why}")]
     NoRollbackTarget {
@@ -131,6 +137,9 @@ impl PipelineError {
             PipelineError::Missing { .. } => Some("restore the state folder from a backup".to_owned()),
             PipelineError::ReadState { .. } => Some("the state folder was written by another version of Tidegate".to_owned()),
             PipelineError::NotPromotable { .. } => Some("`tidegate models` lists the versions and their states".to_owned()),
+            PipelineError::NotImportable { .. } => {
+                Some("`tidegate export VERSION FOLDER` shows what the two files look like; the contract is in `tidegate.toml`".to_owned())
+            }
             PipelineError::NoRollbackTarget { .. } => Some("`tidegate promote VERSION` makes any trained version champion".to_owned()),
             PipelineError::MetricTwice { .. } => Some("give one of the two evaluators another configuration, or take it out".to_owned()),
             PipelineError::Thread { .. } => None,

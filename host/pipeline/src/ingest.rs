@@ -13,7 +13,7 @@ use tidegate_sandbox::{CallError, Pull};
 use tidegate_store::{WorkUnit, Write};
 use tidegate_vocab::{Batch, CleanPart, Contract, DType, Digest, PluginName, RawPart, Role};
 
-use crate::drive::Ingested;
+use crate::drive::{Ingested, SourceState};
 use crate::{CleanPort, Outcome, Pipeline, PipelineError, PluginStep, Settings, SourcePort, Stores};
 
 /// How long a cleaning work unit is leased; a unit is a few milliseconds of work, and a newer fence ends the lease anyway.
@@ -21,6 +21,9 @@ const CLEAN_LEASE_US: i64 = 600_000_000;
 
 /// Raw parts that wait for cleaning at most while the source is read on.
 const WAITING_PARTS_MAX: usize = 2;
+
+/// When to ask a source again that gave neither rows nor another cursor.
+const STILL_MS: u32 = 1_000;
 
 /// Raw parts whose cleaned parts are still to be made, oldest first, with their typed rows where they are still in memory.
 pub(crate) type Pending = VecDeque<(RawPart, Option<Typed>)>;
@@ -31,8 +34,8 @@ enum Fetched {
     Part(RawPart, Typed),
     /// Only the cursor moved.
     Cursor,
-    /// Nothing now.
-    Idle,
+    /// Nothing now; ask again after so many milliseconds.
+    Idle(u32),
     /// Nothing ever again.
     Finished,
 }
@@ -55,16 +58,16 @@ impl Pipeline {
         Ok(if rows == 0 { Outcome::Nothing } else { Outcome::Rows(rows) })
     }
 
-    /// Polls until the source has nothing now, cleaning at the same time: while the source reads the next rows on one thread, the
+    /// Polls until the source has nothing now or `polls_max` polls brought rows, cleaning at the same time: while the source reads the next rows on one thread, the
     /// last ones are cleaned on another. A few parts wait in between, so that neither stands still for the other.
-    pub(crate) async fn stream(&mut self, rows_max: u32) -> Result<Ingested, PipelineError> {
+    pub(crate) async fn stream(&mut self, rows_max: u32, polls_max: u64) -> Result<Ingested, PipelineError> {
         let (fetched, mut waiting) = tokio::sync::mpsc::channel::<(RawPart, Typed)>(WAITING_PARTS_MAX);
         let Pipeline { settings, stores, plugins, parts, chain, source_open, rows_total, rows_cleaned, .. } = self;
         let (observer, pending, last_event_time) = (&mut self.observer, &mut self.pending, &mut self.last_event_time);
         let (source, cleaners) = (&mut plugins.source, &mut plugins.cleaners);
         let fetching = async {
             let (mut ingested, mut unsent) = (Ingested::default(), None);
-            loop {
+            while ingested.polls < polls_max {
                 match fetch(settings, stores, source, source_open, rows_max, *rows_total).await? {
                     Fetched::Part(raw, typed) => {
                         ingested.rows += raw.row_count;
@@ -78,7 +81,14 @@ impl Pipeline {
                         }
                     }
                     Fetched::Cursor => {}
-                    Fetched::Idle | Fetched::Finished => break,
+                    Fetched::Idle(retry_ms) => {
+                        ingested.source = SourceState::Idle(retry_ms);
+                        break;
+                    }
+                    Fetched::Finished => {
+                        ingested.source = SourceState::Finished;
+                        break;
+                    }
                 }
             }
             drop(fetched);
@@ -121,7 +131,7 @@ impl Pipeline {
                 Outcome::Rows(rows)
             }
             Fetched::Cursor => Outcome::Rows(0),
-            Fetched::Idle => Outcome::Idle,
+            Fetched::Idle(_) => Outcome::Idle,
             Fetched::Finished => Outcome::Finished,
         }
     }
@@ -163,7 +173,7 @@ async fn fetch(
                 Pulled::Rows { row_count: rows.row_count() as u64, cursor, ready }
             }
             Pull::Rows { cursor, .. } => Pulled::Cursor(cursor),
-            Pull::Idle { .. } => Pulled::Idle,
+            Pull::Idle { retry_ms } => Pulled::Idle(retry_ms),
             Pull::Finished => Pulled::Finished,
         });
         (port, ready)
@@ -175,9 +185,9 @@ async fn fetch(
     *open = false;
     let failed = |source_error: CallError| PipelineError::Plugin { plugin: source.name.clone(), step: "source", source: source_error };
     let fetched = match pulled.map_err(failed)? {
-        Pulled::Idle => Fetched::Idle,
+        Pulled::Idle(retry_ms) => Fetched::Idle(retry_ms),
         Pulled::Finished => Fetched::Finished,
-        Pulled::Cursor(next) if cursor.as_ref() == Some(&next) => Fetched::Idle,
+        Pulled::Cursor(next) if cursor.as_ref() == Some(&next) => Fetched::Idle(STILL_MS),
         Pulled::Cursor(next) => {
             let moved = vec![Write::Cursor { expected: cursor, cursor: next }];
             stores.meta.commit(stores.fence, &settings.id, polled_at, moved).await?;
@@ -187,6 +197,10 @@ async fn fetch(
             let in_rows = |source| PipelineError::Dataset { first_row, last_row: first_row + row_count - 1, source };
             let (typed, bytes) = ready.map_err(in_rows)?;
             let byte_count = bytes.len() as u64;
+            if settings.contract.label.by_id {
+                // Before the rows themselves: an id that names a row which is never committed is named again with the next attempt.
+                stores.feedback.name_rows(stores.fence, &settings.id, &named_rows(&typed, first_row, &settings.contract)).await?;
+            }
             let digest = stores.blobs.put(bytes).await?;
             let raw = RawPart { digest, first_row, row_count, byte_count, polled_at };
             let writes = vec![Write::RawPart(raw.clone()), Write::Cursor { expected: cursor, cursor: next }];
@@ -198,11 +212,18 @@ async fn fetch(
     Ok(fetched)
 }
 
+/// The ids of rows as text, with their numbers. A row without an id can have no label.
+fn named_rows(typed: &Typed, first_row: u64, contract: &Contract) -> Vec<(String, u64)> {
+    let ids = crate::monitor::row_ids(&typed.rows, contract.id.as_deref());
+    let numbers = typed.row_index.iter().map(|row| first_row + u64::from(*row));
+    ids.into_iter().zip(numbers).filter(|(id, _)| !id.is_empty()).collect()
+}
+
 /// What a source gave, made ready to be committed.
 enum Pulled {
     Rows { row_count: u64, cursor: Vec<u8>, ready: Result<(Typed, bytes::Bytes), DatasetError> },
     Cursor(Vec<u8>),
-    Idle,
+    Idle(u32),
     Finished,
 }
 

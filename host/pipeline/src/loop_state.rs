@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use tidegate_policy::TriggerState;
 use tidegate_vocab::VersionNo;
 
+use crate::QualityHistory;
+
 /// The name of the value in the store.
 pub(crate) const KEY: &str = "loop";
 
@@ -18,6 +20,12 @@ pub struct LoopState {
     pub serving_from: Vec<(u64, VersionNo)>,
     /// What the triggers remember.
     pub triggers: TriggerState,
+    /// Labels by id up to this number have been scored and shown to the detectors.
+    #[serde(default)]
+    pub observed_label: u64,
+    /// Realised quality so far.
+    #[serde(default)]
+    pub quality: QualityHistory,
 }
 
 impl LoopState {

@@ -1,26 +1,34 @@
-//! Watching the champion: what it answered is compared with labels as they become known, in row order, each row once.
+//! Watching the champion: what was answered is compared with labels as they become known, each label once.
 //!
-//! Invariant: a row is scored by the version that served when the row arrived, and that version was trained only on rows before it.
-//! Nothing of this is stored: which version served from which row on, and which rows have been looked at, is.
+//! Labels come in two ways. Those that came *with their rows* are looked at in row order, up to the first that is not known yet.
+//! Those that came *by id* are looked at in the order in which they came. A row is scored by what was answered for its id over HTTP;
+//! where nothing was, by what the version that served when it arrived would have answered, which was trained on earlier rows only.
+//!
+//! Nothing of this is stored: which version served from which row on, which rows and labels have been looked at, and the counts are.
 
-use arrow::array::AsArray;
+use std::collections::HashMap;
+
+use arrow::array::{Array as _, AsArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use tidegate_dataset::read_rows;
+use tidegate_dataset::{LateLabels, PartReader, read_rows};
 use tidegate_policy::due;
-use tidegate_vocab::{Batch, RowColumns, Timestamp, VersionNo};
+use tidegate_store::{ArrivedLabel, Write};
+use tidegate_vocab::{Batch, LoggedPrediction, RowColumns, Timestamp, VersionNo};
 
 use crate::judge::label_classes;
-use crate::{Outcome, Pipeline, PipelineError};
+use crate::{LoopState, Outcome, Pipeline, PipelineError};
 
 /// Rows scored in one step, so that memory stays flat after a long backlog.
 const SCORE_ROWS_MAX: u64 = 65_536;
+/// Labels by id that are looked at in one step.
+const SCORE_LABELS_MAX: u32 = 4_096;
 
 /// One row whose label has become known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScoredRow {
-    /// Its number.
-    pub row: u64,
-    /// Its event time.
+    /// Its number; `None` for one that was predicted and never ingested.
+    pub row: Option<u64>,
+    /// Its event time; of one that was never ingested, when it was answered.
     pub event_time: Timestamp,
     /// The class it has; `None` when its label never came.
     pub truth: Option<u32>,
@@ -28,58 +36,127 @@ pub struct ScoredRow {
     pub predicted: Option<u32>,
     /// Which version answered.
     pub version: Option<VersionNo>,
+    /// Whether it was answered over HTTP.
+    pub served: bool,
 }
 
 impl Pipeline {
-    /// Scores what has matured, and starts a run if a trigger is due and none is open.
+    /// Scores what has become known, and starts a run if a trigger is due and none is open.
     pub(crate) async fn observe(&mut self) -> Result<Outcome, PipelineError> {
         let mut state = self.state.clone();
         state.triggers.rows_committed(self.rows_cleaned.saturating_sub(state.counted_row));
-        state.counted_row = self.rows_cleaned;
+        // Rows that are cleaned again behind a new cleaner have been counted already.
+        state.counted_row = state.counted_row.max(self.rows_cleaned);
+        self.served = self.stores.feedback.prediction_count(&self.settings.id).await?;
         loop {
             let (scored, next_row) = self.score_matured(state.observed_row).await?;
             if next_row == state.observed_row {
                 break;
             }
             state.observed_row = next_row;
-            let known = scored.iter().filter_map(|row| Some((row.truth?, row.predicted?)));
-            let wrong: Vec<bool> = known.map(|(truth, predicted)| truth != predicted).collect();
-            state.triggers.errors_matured(&self.settings.triggers, &wrong);
-            self.observer.scored(&scored);
+            self.take_in(&mut state, &scored);
+        }
+        let mut writes = Vec::new();
+        if self.settings.contract.label.by_id {
+            writes.extend(self.score_arrived(&mut state).await?);
         }
         let open = self.stores.meta.open_run(&self.settings.id).await?.is_some();
         let now = self.now();
         if let Some(due) = due(&self.settings.triggers, &mut state.triggers, now).filter(|_| !open) {
-            self.start_run(state, due.reason).await?;
+            self.start_run(state, due.reason, writes).await?;
             return Ok(Outcome::Moved);
         }
         if state == self.state {
             return Ok(Outcome::Nothing);
         }
-        self.commit(state, Vec::new()).await?;
+        self.commit(state, writes).await?;
         Ok(Outcome::Nothing)
     }
 
-    /// The rows from `from` on whose labels are known by now, up to the first that is not yet; and the row to go on from, which
+    fn take_in(&mut self, state: &mut LoopState, scored: &[ScoredRow]) {
+        let known = scored.iter().filter_map(|row| Some((row.truth?, row.predicted?)));
+        let wrong: Vec<bool> = known.map(|(truth, predicted)| truth != predicted).collect();
+        state.triggers.errors_matured(&self.settings.triggers, &wrong);
+        state.quality.add(scored, self.now());
+        self.observer.scored(scored);
+    }
+
+    /// The rows from `from` on whose own labels are known by now, up to the first that is not yet; and the row to go on from, which
     /// lies beyond quarantined rows too.
     async fn score_matured(&mut self, from: u64) -> Result<(Vec<ScoredRow>, u64), PipelineError> {
-        let parts = self.stores.meta.clean_parts(&self.settings.id, &self.chain, from).await?;
         let to = self.rows_cleaned.min(from.saturating_add(SCORE_ROWS_MAX)).max(from);
-        let in_rows = |source| PipelineError::Dataset { first_row: from, last_row: to, source };
-        let rows = read_rows(&*self.stores.blobs, &self.parts, &self.settings.contract, &parts, from, to, None).await.map_err(in_rows)?;
+        let rows = self.own_rows(from, to).await?;
         let now = self.now().0;
         // A row whose label never came has no such instant. It is passed over, not waited for.
         let known = instants(&rows, RowColumns::KNOWN_TIME);
         let unripe = known.iter().position(|known| known.is_some_and(|known| known > now));
         let next_row = unripe.and_then(|position| row_numbers(&rows).get(position).copied()).unwrap_or(to);
-        let scored = self.score(&rows.slice(0, unripe.unwrap_or(known.len()))).await?;
+        let ripe = rows.slice(0, unripe.unwrap_or(known.len()));
+        let truths = label_classes(&ripe, &self.settings.contract.label.classes);
+        let scored = self.score(&ripe, &truths).await?;
         Ok((scored, next_row))
     }
 
-    async fn score(&mut self, rows: &Batch) -> Result<Vec<ScoredRow>, PipelineError> {
+    /// The rows numbered `from..to` as they came, without late labels.
+    async fn own_rows(&self, from: u64, to: u64) -> Result<Batch, PipelineError> {
+        let parts = self.stores.meta.clean_parts(&self.settings.id, &self.chain, from).await?;
+        let reader = PartReader { blobs: &*self.stores.blobs, cache: &self.parts, late: &LateLabels::default() };
+        let rows = read_rows(&reader, &self.settings.contract, &parts, from, to, None).await;
+        rows.map_err(|source| PipelineError::Dataset { first_row: from, last_row: to, source })
+    }
+
+    /// Labels that came by id since the last time, in the order in which they came; and the journal's line about them.
+    async fn score_arrived(&mut self, state: &mut LoopState) -> Result<Option<Write>, PipelineError> {
+        let first = state.observed_label;
+        let mut count = 0;
+        loop {
+            let labels = self.stores.feedback.labels(&self.settings.id, state.observed_label, SCORE_LABELS_MAX).await?;
+            let Some(last) = labels.last() else { break };
+            state.observed_label = last.number;
+            count += labels.len();
+            self.late.extend(labels.iter().filter_map(|label| Some((label.row?, label.label.class.clone(), label.label.known_at))));
+            let scored = self.score_labels(&labels).await?;
+            self.take_in(state, &scored);
+        }
+        let body = serde_json::json!({ "count": count, "after": first, "to": state.observed_label });
+        Ok((count > 0).then(|| Write::Journal { kind: "labels".to_owned(), body }))
+    }
+
+    async fn score_labels(&mut self, labels: &[ArrivedLabel]) -> Result<Vec<ScoredRow>, PipelineError> {
+        let classes = self.settings.contract.label.classes.clone();
+        let class_of = |class: &str| classes.iter().position(|own| own == class).map(|position| position as u32);
+        let ids: Vec<String> = labels.iter().map(|label| label.label.row_id.clone()).collect();
+        let answered = self.answered(&ids).await?;
+        let mut scored = Vec::with_capacity(labels.len());
+        for label in labels {
+            let truth = class_of(&label.label.class);
+            if let Some(answer) = answered.get(&label.label.row_id) {
+                let (predicted, version) = (class_of(&answer.predicted), Some(answer.version));
+                scored.push(ScoredRow { row: label.row, event_time: answer.at, truth, predicted, version, served: true });
+            } else if let Some(row) = label.row {
+                let rows = self.own_rows(row, row + 1).await?;
+                scored.extend(self.score(&rows, &vec![truth; rows.row_count()]).await?);
+            }
+        }
+        Ok(scored)
+    }
+
+    /// What was answered over HTTP for rows with these ids.
+    async fn answered(&self, ids: &[String]) -> Result<HashMap<String, LoggedPrediction>, PipelineError> {
+        // Asking costs a query; where nothing was ever served, as in a backtest, there is nothing to find.
+        if self.served == 0 {
+            return Ok(HashMap::new());
+        }
+        Ok(self.stores.feedback.predictions_of(&self.settings.id, ids).await?)
+    }
+
+    /// Scores cleaned rows, whose classes are `truths`.
+    async fn score(&mut self, rows: &Batch, truths: &[Option<u32>]) -> Result<Vec<ScoredRow>, PipelineError> {
         let numbers = row_numbers(rows);
         let event_times = instants(rows, RowColumns::EVENT_TIME);
-        let truths = label_classes(rows, &self.settings.contract.label.classes);
+        let ids = if self.served > 0 { row_ids(rows, self.settings.contract.id.as_deref()) } else { Vec::new() };
+        let answered = self.answered(&ids).await?;
+        let classes = self.settings.contract.label.classes.clone();
         let mut scored = Vec::with_capacity(numbers.len());
         let mut start = 0;
         while start < numbers.len() {
@@ -91,12 +168,30 @@ impl Pipeline {
             };
             for (index, predicted) in (start..end).zip(predicted) {
                 let event_time = Timestamp(event_times[index].unwrap_or_default());
-                scored.push(ScoredRow { row: numbers[index], event_time, truth: truths[index], predicted, version });
+                let recomputed =
+                    ScoredRow { row: Some(numbers[index]), event_time, truth: truths[index], predicted, version, served: false };
+                scored.push(match ids.get(index).and_then(|id| answered.get(id)) {
+                    Some(answer) => ScoredRow {
+                        predicted: classes.iter().position(|class| *class == answer.predicted).map(|position| position as u32),
+                        version: Some(answer.version),
+                        served: true,
+                        ..recomputed
+                    },
+                    None => recomputed,
+                });
             }
             start = end;
         }
         Ok(scored)
     }
+}
+
+/// The ids of rows as text, in order; empty where there is no id column.
+pub(crate) fn row_ids(rows: &Batch, id: Option<&str>) -> Vec<String> {
+    let Some(column) = id.and_then(|id| rows.column(id)) else { return Vec::new() };
+    let Ok(text) = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8) else { return Vec::new() };
+    let text = text.as_string::<i32>();
+    (0..text.len()).map(|row| if text.is_valid(row) { text.value(row).to_owned() } else { String::new() }).collect()
 }
 
 /// The numbers of cleaned rows, rising.

@@ -1,8 +1,12 @@
 //! What a person may do to the alias: promote any trained version, and roll back. Both are decisions like the gate's.
 
-use tidegate_vocab::{Alias, DecidedBy, Decision, DecisionKind, ModelVersion, VersionNo, VersionState};
+use tidegate_model::Model;
+use tidegate_vocab::{
+    Alias, Contract, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Snapshot, VersionNo, VersionState,
+};
 
 use crate::judge::promotion;
+use crate::run::chain_text;
 use crate::{Pipeline, PipelineError};
 use tidegate_store::Write;
 
@@ -21,8 +25,114 @@ pub async fn promote(pipeline: &mut Pipeline, to: VersionNo, operator: &str, rea
     }
     let by = DecidedBy::Operator(operator.to_owned());
     let decision = decision(pipeline, DecisionKind::Promote, to, champion, by, reason);
-    let writes = promotion(&version, champion);
-    move_champion(pipeline, decision, writes).await
+    let moves = promotion_by_hand(pipeline, &version, champion).await?;
+    move_champion(pipeline, decision, Vec::new(), moves).await
+}
+
+/// Makes a model that was trained elsewhere a version, and champion, because `operator` says so: the first one of a pipeline, say.
+///
+/// # Errors
+/// [`PipelineError::NotImportable`] when the files are no model, it was made for other columns or classes, or a run is open.
+pub async fn import(
+    pipeline: &mut Pipeline,
+    weights: bytes::Bytes,
+    manifest: bytes::Bytes,
+    operator: &str,
+    reason: &str,
+) -> Result<Decision, PipelineError> {
+    let refused = |why: String| PipelineError::NotImportable { why };
+    if let Some(run) = pipeline.stores.meta.open_run(&pipeline.settings.id).await? {
+        return Err(refused(format!("{} is open; import when it has ended", run.id)));
+    }
+    let model = Model::load(&weights, &manifest).map_err(|error| refused(chain_text(&error)))?;
+    fits(&model, &pipeline.settings.contract).map_err(refused)?;
+    let last = pipeline.stores.meta.versions(&pipeline.settings.id).await?.last().map_or(0, |version| version.number.0);
+    let number = VersionNo(last + 1);
+    let champion = pipeline.stores.meta.alias(&pipeline.settings.id, Alias::Champion).await?;
+    let snapshot = no_rows(pipeline);
+    let runs = pipeline.stores.meta.runs(&pipeline.settings.id).await?;
+    let run = Run {
+        id: RunId(runs.last().map_or(1, |run| run.id.0 + 1)),
+        state: RunState::Queued,
+        trigger: format!("{operator} imported a model"),
+        seed: 0,
+        started_at: pipeline.now(),
+        started_row: pipeline.rows_total,
+        snapshot: Some(snapshot.id()),
+        version: Some(number),
+        looks: 0,
+        decision: None,
+        note: None,
+        serving: pipeline.serving_cleaners().await?,
+    };
+    let version = ModelVersion {
+        number,
+        state: VersionState::Challenger,
+        run: run.id,
+        parent: champion,
+        snapshot: snapshot.id(),
+        weights: pipeline.stores.blobs.put(weights).await?,
+        manifest: pipeline.stores.blobs.put(manifest).await?,
+        fingerprint: Digest::of_fields([&b"imported"[..], &number.0.to_le_bytes()]),
+        // Nobody knows which rows it has seen, so that only those that arrive from now on may judge it.
+        trained_until_row: pipeline.rows_total,
+        created_at: pipeline.now(),
+        serving: run.serving.clone(),
+    };
+    let by = DecidedBy::Operator(operator.to_owned());
+    let mut decision = decision(pipeline, DecisionKind::Promote, number, champion, by, reason);
+    decision.run = Some(run.id);
+    let done = Run { state: RunState::Done, decision: Some(DecisionKind::Promote), ..run.clone() };
+    let arrival = vec![
+        Write::Snapshot(snapshot),
+        Write::NewRun(run),
+        Write::NewVersion(version.clone()),
+        Write::Run { expected: RunState::Queued, run: done },
+    ];
+    let moves = promotion_by_hand(pipeline, &version, champion).await?;
+    move_champion(pipeline, decision, arrival, moves).await
+}
+
+/// The writes of [`promotion`]; the first champion is the anchor, too, or nothing would hold those after it.
+async fn promotion_by_hand(pipeline: &Pipeline, version: &ModelVersion, champion: Option<VersionNo>) -> Result<Vec<Write>, PipelineError> {
+    let mut moves = promotion(version, champion);
+    if pipeline.stores.meta.alias(&pipeline.settings.id, Alias::Anchor).await?.is_none() {
+        moves.push(Write::MoveAlias { alias: Alias::Anchor, expected: None, to: version.number });
+    }
+    Ok(moves)
+}
+
+/// Whether a model answers rows of a contract: its features are columns of it, and its classes are the label's, in order.
+fn fits(model: &Model, contract: &Contract) -> Result<(), String> {
+    let manifest = model.manifest();
+    if manifest.classes != contract.label.classes {
+        return Err(format!("its classes are {:?}, the contract's are {:?}", manifest.classes, contract.label.classes));
+    }
+    for feature in &manifest.preprocessing.columns {
+        let name = feature.name();
+        let Some(column) = contract.columns.iter().find(|column| column.name == name) else {
+            return Err(format!("it needs the column `{name}`, which the contract does not have"));
+        };
+        if column.dtype != feature.dtype() {
+            return Err(format!("its column `{name}` is {}, the contract's is {}", feature.dtype().word(), column.dtype.word()));
+        }
+    }
+    Ok(())
+}
+
+/// The dataset of a model that was not trained here.
+fn no_rows(pipeline: &Pipeline) -> Snapshot {
+    Snapshot {
+        chain: pipeline.chain,
+        cleaners: pipeline.plugins.cleaners.iter().map(|step| step.digest).collect(),
+        contract: pipeline.settings.contract.clone(),
+        parts: Vec::new(),
+        event_cutoff: pipeline.now(),
+        knowledge_cutoff: pipeline.now(),
+        row_count: 0,
+        splits: Vec::new(),
+        late_labels: None,
+    }
 }
 
 /// Makes `to` champion again, or the last version that served healthy before the champion.
@@ -54,7 +164,7 @@ pub async fn roll_back(pipeline: &mut Pipeline, to: Option<VersionNo>, operator:
         Write::VersionState { version: target.number, expected: target.state, to: VersionState::Serving },
         Write::MoveAlias { alias: Alias::Champion, expected: Some(champion), to: target.number },
     ];
-    move_champion(pipeline, decision, writes).await
+    move_champion(pipeline, decision, Vec::new(), writes).await
 }
 
 async fn find(pipeline: &Pipeline, number: VersionNo) -> Result<ModelVersion, PipelineError> {
@@ -74,10 +184,17 @@ fn decision(
     Decision { kind, version, parent, by, at, run: None, look: 0, evidence: None, rules: Vec::new(), reason }
 }
 
-async fn move_champion(pipeline: &mut Pipeline, decision: Decision, moves: Vec<Write>) -> Result<Decision, PipelineError> {
+/// Commits `before`, the decision and its `moves` together.
+async fn move_champion(
+    pipeline: &mut Pipeline,
+    decision: Decision,
+    before: Vec<Write>,
+    moves: Vec<Write>,
+) -> Result<Decision, PipelineError> {
     let mut state = pipeline.state.clone();
     state.serve_from(pipeline.rows_total, decision.version);
-    let mut writes = vec![Write::Decision(decision.clone())];
+    let mut writes = before;
+    writes.push(Write::Decision(decision.clone()));
     writes.extend(moves);
     pipeline.commit(state, writes).await?;
     pipeline.observer.decided(&decision, pipeline.rows_total);

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use tidegate_dataset::{PartCache, chain_digest};
+use tidegate_dataset::{LateLabels, PartCache, PartReader, chain_digest};
 use tidegate_model::Progress;
 use tidegate_store::Write;
 use tidegate_vocab::{Decision, Digest, Run, Timestamp};
 
 use crate::ingest::Pending;
 use crate::models::Models;
-use crate::{Event, LoopState, Outcome, PipelineError, Plugins, ScoredRow, Settings, Stores, loop_state};
+use crate::{
+    AlertPort, CleanPort, EvaluatePort, Event, LoopState, Outcome, PipelineError, PluginStep, Plugins, ScoredRow, Settings, SourcePort,
+    Stores, loop_state,
+};
 
 /// Decoded parts kept in memory, since training, scoring and judging read the newest ones again and again.
 const PART_CACHE_BYTES_MAX: usize = 64 << 20;
@@ -54,6 +57,10 @@ pub struct Pipeline {
     pub(crate) source_open: bool,
     /// Raw parts without a cleaned part.
     pub(crate) pending: Pending,
+    /// Labels that came by id, of the rows that are still read.
+    pub(crate) late: LateLabels,
+    /// Predictions in the log when it was last counted.
+    pub(crate) served: u64,
     /// The latest event time of the last cleaned part; a simulated clock follows it.
     pub(crate) last_event_time: Option<Timestamp>,
 }
@@ -69,20 +76,15 @@ impl Pipeline {
         stores: Stores,
         observer: Box<dyn Observer>,
     ) -> Result<Pipeline, PipelineError> {
-        let cleaners: Vec<_> = plugins.cleaners.iter().map(|step| (step.digest, step.config.clone())).collect();
-        let chain = chain_digest(&cleaners, &settings.contract);
-        let raw = stores.meta.raw_parts(&settings.id, 0).await?;
-        let cleaned = stores.meta.clean_parts(&settings.id, &chain, 0).await?;
-        let done: std::collections::HashSet<u64> = cleaned.iter().map(|part| part.first_row).collect();
-        let rows_total = raw.last().map_or(0, |part| part.first_row + part.row_count);
-        let pending: Pending = raw.into_iter().filter(|part| !done.contains(&part.first_row)).map(|part| (part, None)).collect();
-        let rows_cleaned = pending.front().map_or(rows_total, |(part, _)| part.first_row);
+        let chain = chain_of(&plugins, &settings);
+        let backlog = Backlog::of(&settings, &stores, &chain).await?;
         let (revision, state) = match stores.meta.state(&settings.id, loop_state::KEY).await? {
             Some((revision, bytes)) => {
                 (Some(revision), serde_json::from_slice(&bytes).map_err(|source| PipelineError::ReadState { source })?)
             }
             None => (None, LoopState::default()),
         };
+        let late = late_labels(&settings, &stores, &state, backlog.rows_total).await?;
         Ok(Pipeline {
             settings: Arc::new(settings),
             stores,
@@ -93,11 +95,13 @@ impl Pipeline {
             revision,
             models: Models::default(),
             parts: PartCache::new(PART_CACHE_BYTES_MAX),
-            rows_total,
-            rows_cleaned,
+            rows_total: backlog.rows_total,
+            rows_cleaned: backlog.rows_cleaned,
             source_open: false,
-            pending,
-            last_event_time: cleaned.last().and_then(|part| part.event_time).map(|(_, last)| last),
+            pending: backlog.pending,
+            late,
+            served: 0,
+            last_event_time: backlog.last_event_time,
         })
     }
 
@@ -130,6 +134,68 @@ impl Pipeline {
         self.chain
     }
 
+    /// What it remembers between events.
+    pub fn state(&self) -> &LoopState {
+        &self.state
+    }
+
+    /// Its plugins.
+    pub fn plugins(&self) -> &Plugins {
+        &self.plugins
+    }
+
+    /// The event time of the last cleaned row.
+    pub fn last_event_time(&self) -> Option<Timestamp> {
+        self.last_event_time
+    }
+
+    /// Puts a plugin in the place of the one of its name, between two events. Rows that arrive from now on, and those that the next
+    /// snapshot and the rows not yet scored need, go through the new one.
+    ///
+    /// # Errors
+    /// What the store could not read; the old plugin stays then.
+    pub async fn replace(&mut self, new: Replacement) -> Result<(), PipelineError> {
+        match new {
+            Replacement::Source(step) => {
+                self.plugins.source = step;
+                // It is opened at the committed cursor.
+                self.source_open = false;
+            }
+            Replacement::Cleaner(index, step) => {
+                let Some(place) = self.plugins.cleaners.get_mut(index) else { return Ok(()) };
+                let old = std::mem::replace(place, step);
+                let chain = chain_of(&self.plugins, &self.settings);
+                match Backlog::of(&self.settings, &self.stores, &chain).await {
+                    Ok(backlog) => {
+                        self.chain = chain;
+                        self.pending = backlog.pending;
+                        self.rows_cleaned = backlog.rows_cleaned;
+                    }
+                    Err(error) => {
+                        self.plugins.cleaners[index] = old;
+                        return Err(error);
+                    }
+                }
+            }
+            Replacement::Evaluator(index, step) => {
+                if let Some(place) = self.plugins.evaluators.get_mut(index) {
+                    *place = step;
+                }
+            }
+            Replacement::Alerter(index, step) => {
+                if let Some(place) = self.plugins.alerters.get_mut(index) {
+                    *place = step;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Parts with the labels that came by id.
+    pub(crate) fn reader(&self) -> PartReader<'_> {
+        PartReader { blobs: &*self.stores.blobs, cache: &self.parts, late: &self.late }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.stores.clock.now()
     }
@@ -148,4 +214,51 @@ impl Pipeline {
         }
         Ok(())
     }
+}
+
+/// A plugin that takes the place of another; the number is its place among those of its kind.
+pub enum Replacement {
+    /// A source.
+    Source(PluginStep<dyn SourcePort>),
+    /// A cleaner.
+    Cleaner(usize, PluginStep<dyn CleanPort>),
+    /// An evaluator.
+    Evaluator(usize, PluginStep<dyn EvaluatePort>),
+    /// An alerter.
+    Alerter(usize, PluginStep<dyn AlertPort>),
+}
+
+fn chain_of(plugins: &Plugins, settings: &Settings) -> Digest {
+    let cleaners: Vec<_> = plugins.cleaners.iter().map(|step| (step.digest, step.config.clone())).collect();
+    chain_digest(&cleaners, &settings.contract)
+}
+
+/// What is committed, and what of it is still to be cleaned.
+struct Backlog {
+    rows_total: u64,
+    rows_cleaned: u64,
+    pending: Pending,
+    last_event_time: Option<Timestamp>,
+}
+
+impl Backlog {
+    async fn of(settings: &Settings, stores: &Stores, chain: &Digest) -> Result<Backlog, PipelineError> {
+        let raw = stores.meta.raw_parts(&settings.id, 0).await?;
+        let cleaned = stores.meta.clean_parts(&settings.id, chain, 0).await?;
+        let done: std::collections::HashSet<u64> = cleaned.iter().map(|part| part.first_row).collect();
+        let rows_total = raw.last().map_or(0, |part| part.first_row + part.row_count);
+        let pending: Pending = raw.into_iter().filter(|part| !done.contains(&part.first_row)).map(|part| (part, None)).collect();
+        let rows_cleaned = pending.front().map_or(rows_total, |(part, _)| part.first_row);
+        let last_event_time = cleaned.last().and_then(|part| part.event_time).map(|(_, last)| last);
+        Ok(Backlog { rows_total, rows_cleaned, pending, last_event_time })
+    }
+}
+
+/// Labels that came by id, of the rows that are still read: those of the next snapshot, with room, and those not yet scored.
+async fn late_labels(settings: &Settings, stores: &Stores, state: &LoopState, rows_total: u64) -> Result<LateLabels, PipelineError> {
+    if !settings.contract.label.by_id {
+        return Ok(LateLabels::default());
+    }
+    let from = rows_total.saturating_sub(settings.window_rows.saturating_mul(4)).min(state.observed_row);
+    Ok(stores.feedback.labels_of_rows(&settings.id, from, Timestamp(i64::MAX)).await?.into_iter().collect())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_sandbox::{Alert, Alerter, CallError, Cleaned, Cleaner, Evaluator, Pull, Source};
-use tidegate_store::{Blobs, Fence, MetaStore, WorkQueue};
+use tidegate_store::{Blobs, Feedback, Fence, MetaStore, WorkQueue};
 use tidegate_vocab::{Batch, Clock, Digest, MetricInfo, MetricTerms, PluginName};
 
 /// Rows in. Calls may block.
@@ -62,6 +62,10 @@ pub struct PluginStep<P: ?Sized> {
     pub digest: Digest,
     /// Its configuration, as JSON.
     pub config: serde_json::Value,
+    /// The component, kept with every version whose requests pass through it; empty where none do.
+    pub component: bytes::Bytes,
+    /// Whether the requests that a version answers pass through it, too.
+    pub serving: bool,
     /// The handle. Taken out while a call is under way on another thread.
     pub port: Option<Box<P>>,
 }
@@ -87,6 +91,8 @@ pub struct Stores {
     pub blobs: Arc<dyn Blobs>,
     /// Work units of cleaning.
     pub queue: Arc<dyn WorkQueue>,
+    /// What was answered over HTTP, and labels that come by id.
+    pub feedback: Arc<dyn Feedback>,
     /// The right to write.
     pub fence: Fence,
     /// What time it is.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tidegate_dataset::{DatasetError, SnapshotRequest, plan_snapshot, read_rows, read_snapshot};
-use tidegate_model::{Checkpoint, Family, Flow, Model, ModelSpec, Trained, train};
+use tidegate_model::{Checkpoint, Family, Flow, Model, ModelSpec, train};
 use tidegate_policy::{GateRows, next_look};
 use tidegate_store::Write;
 use tidegate_vocab::{
@@ -16,9 +16,6 @@ use tidegate_vocab::{
 use crate::judge::{Answers, label_classes, labelled};
 use crate::{Outcome, Pipeline, PipelineError};
 
-/// Time between two checkpoints of a training.
-const CHECKPOINT_US: i64 = 30_000_000;
-
 impl Pipeline {
     /// Starts a run by hand, unless one is open.
     pub(crate) async fn start_by_hand(&mut self, by: &str) -> Result<Outcome, PipelineError> {
@@ -26,12 +23,17 @@ impl Pipeline {
             return Ok(Outcome::Nothing);
         }
         let state = self.state.clone();
-        self.start_run(state, format!("{by} asked for it")).await?;
+        self.start_run(state, format!("{by} asked for it"), Vec::new()).await?;
         Ok(Outcome::Moved)
     }
 
-    /// Commits a new run together with what the triggers remember of it.
-    pub(crate) async fn start_run(&mut self, mut state: crate::LoopState, trigger: String) -> Result<(), PipelineError> {
+    /// Commits a new run together with what the triggers remember of it, and `writes`.
+    pub(crate) async fn start_run(
+        &mut self,
+        mut state: crate::LoopState,
+        trigger: String,
+        mut writes: Vec<Write>,
+    ) -> Result<(), PipelineError> {
         let runs = self.stores.meta.runs(&self.settings.id).await?;
         let id = RunId(runs.last().map_or(1, |run| run.id.0 + 1));
         state.triggers.run_started(self.now());
@@ -47,8 +49,10 @@ impl Pipeline {
             looks: 0,
             decision: None,
             note: None,
+            serving: Vec::new(),
         };
-        self.commit(state, vec![Write::NewRun(run.clone())]).await?;
+        writes.push(Write::NewRun(run.clone()));
+        self.commit(state, writes).await?;
         self.observer.run(&run, self.rows_total);
         Ok(())
     }
@@ -65,12 +69,17 @@ impl Pipeline {
             RunState::Done | RunState::Failed | RunState::Cancelled | RunState::Superseded => Ok(Outcome::Nothing),
         };
         match done {
-            Err(error) if ends_the_run(&error) => self.fail(&run, error).await,
+            Err(error) => self.ended(&run, error).await,
             done => done,
         }
     }
 
-    async fn step(&mut self, run: &Run, next: Run, mut writes: Vec<Write>) -> Result<Outcome, PipelineError> {
+    /// An error of a run: one that trying again cannot mend ends it.
+    pub(crate) async fn ended(&mut self, run: &Run, error: PipelineError) -> Result<Outcome, PipelineError> {
+        if ends_the_run(&error) { self.fail(run, error).await } else { Err(error) }
+    }
+
+    pub(crate) async fn step(&mut self, run: &Run, next: Run, mut writes: Vec<Write>) -> Result<Outcome, PipelineError> {
         writes.push(Write::Run { expected: run.state, run: next.clone() });
         self.commit(self.state.clone(), writes).await?;
         self.observer.run(&next, self.rows_total);
@@ -91,19 +100,20 @@ impl Pipeline {
             validation_share: settings.model.validation_share,
             gate_rows: if held_out { settings.held_out_rows } else { 0 },
         };
-        let planned = plan_snapshot(&*self.stores.blobs, &self.parts, &parts, &request).await;
+        let planned = plan_snapshot(&self.reader(), &parts, &request).await;
         let snapshot = planned.map_err(|source| PipelineError::Dataset { first_row: 0, last_row: self.rows_total, source })?;
-        let next = Run { state: RunState::Snapshotted, snapshot: Some(snapshot.id()), ..run.clone() };
+        let serving = self.serving_cleaners().await?;
+        let next = Run { state: RunState::Snapshotted, snapshot: Some(snapshot.id()), serving, ..run.clone() };
         self.step(run, next, vec![Write::Snapshot(snapshot)]).await
     }
 
-    async fn snapshot_of(&self, run: &Run) -> Result<Snapshot, PipelineError> {
+    pub(crate) async fn snapshot_of(&self, run: &Run) -> Result<Snapshot, PipelineError> {
         let missing = || PipelineError::Missing { what: format!("the snapshot of {}", run.id) };
         let id = run.snapshot.ok_or_else(missing)?;
         self.stores.meta.snapshot(&id).await?.ok_or_else(missing)
     }
 
-    async fn split_of(&self, snapshot: &Snapshot, name: &str) -> Result<Batch, PipelineError> {
+    pub(crate) async fn split_of(&self, snapshot: &Snapshot, name: &str) -> Result<Batch, PipelineError> {
         let rows = read_snapshot(&*self.stores.blobs, &self.parts, snapshot).await;
         let rows = rows.map_err(|source| PipelineError::Dataset { first_row: 0, last_row: self.rows_total, source })?;
         Ok(match snapshot.split(name) {
@@ -120,71 +130,15 @@ impl Pipeline {
     }
 
     async fn train(&mut self, run: &Run) -> Result<Outcome, PipelineError> {
-        let snapshot = self.snapshot_of(run).await?;
-        let training = self.split_of(&snapshot, "train").await?;
-        let validation = self.split_of(&snapshot, "validation").await?;
-        let trained = self.train_on(run, &training, &validation).await?;
-        let weights = self.stores.blobs.put(trained.artefact.weights.into()).await?;
-        let manifest = self.stores.blobs.put(trained.artefact.manifest.into()).await?;
-        let versions = self.stores.meta.versions(&self.settings.id).await?;
-        let number = VersionNo(versions.last().map_or(1, |version| version.number.0 + 1));
-        let model = self.settings.model_digest();
-        let version = ModelVersion {
-            number,
-            state: VersionState::Challenger,
-            run: run.id,
-            parent: self.stores.meta.alias(&self.settings.id, Alias::Champion).await?,
-            snapshot: snapshot.id(),
-            weights,
-            manifest,
-            fingerprint: Digest::of_fields([&snapshot.id().as_bytes()[..], model.as_bytes(), &run.seed.to_le_bytes()]),
-            trained_until_row: trained_until(&snapshot, &training, &validation),
-            created_at: self.now(),
-            serving: Vec::new(),
-        };
-        let next = Run { state: RunState::Evaluating, version: Some(number), ..run.clone() };
-        self.step(run, next, vec![Write::NewVersion(version)]).await
-    }
-
-    /// Trains, from the last checkpoint of this run if there is one. Long trainings leave a checkpoint every now and then.
-    async fn train_on(&mut self, run: &Run, training: &Batch, validation: &Batch) -> Result<Trained, PipelineError> {
-        let key = format!("checkpoint-{}", run.id);
-        let stored = self.stores.meta.state(&self.settings.id, &key).await?;
-        let mut revision = stored.as_ref().map(|(revision, _)| *revision);
-        let checkpoint = match stored {
-            Some((_, digest)) => self.checkpoint(&digest).await?,
-            None => None,
-        };
-        let (settings, stores) = (Arc::clone(&self.settings), self.stores.clone());
-        let mut last = stores.clock.now();
-        let mut unsaved: Option<PipelineError> = None;
+        let work = self.work_of(run).await?;
         let observer = &mut self.observer;
-        let runtime = tokio::runtime::Handle::current();
         let trained = tokio::task::block_in_place(|| {
-            let mut on_progress = |progress: &tidegate_model::Progress<'_>| {
+            work.run(&mut |run, progress| {
                 observer.training(run, progress);
-                if let Some(checkpoint) = progress.checkpoint {
-                    let saved = runtime.block_on(save_checkpoint(&stores, &settings, &key, &mut revision, checkpoint));
-                    if let Err(error) = saved {
-                        unsaved = Some(error);
-                        return Flow::Cancel;
-                    }
-                    return Flow::Continue;
-                }
-                let now = stores.clock.now();
-                if now >= last.plus_micros(CHECKPOINT_US) {
-                    last = now;
-                    return Flow::Checkpoint;
-                }
-                Flow::Continue
-            };
-            let seed = Seed(run.seed);
-            train(&settings.model, &settings.contract, training, validation, seed, checkpoint.as_ref(), &mut on_progress)
+                true
+            })
         });
-        match unsaved {
-            Some(error) => Err(error),
-            None => trained.map_err(|source| PipelineError::Train { source }),
-        }
+        self.keep_version(run, trained?).await
     }
 
     /// What a linear model trained on the run's own rows answers: the honest floor that a rule can name.
@@ -205,7 +159,7 @@ impl Pipeline {
         })
     }
 
-    async fn checkpoint(&self, digest: &[u8]) -> Result<Option<Checkpoint>, PipelineError> {
+    pub(crate) async fn checkpoint(&self, digest: &[u8]) -> Result<Option<Checkpoint>, PipelineError> {
         let Ok(bytes) = <[u8; 32]>::try_from(digest) else { return Ok(None) };
         let bytes = self.stores.blobs.get(&Digest::from_bytes(bytes)).await?;
         Ok(Some(Checkpoint::from_bytes(bytes)))
@@ -247,7 +201,7 @@ impl Pipeline {
     pub(crate) async fn arrived_since(&self, from: u64) -> Result<Batch, PipelineError> {
         let parts = self.stores.meta.clean_parts(&self.settings.id, &self.chain, from).await?;
         let contract = &self.settings.contract;
-        let read = read_rows(&*self.stores.blobs, &self.parts, contract, &parts, from, self.rows_cleaned, Some(self.now())).await;
+        let read = read_rows(&self.reader(), contract, &parts, from, self.rows_cleaned, Some(self.now())).await;
         let rows = read.map_err(|source| PipelineError::Dataset { first_row: from, last_row: self.rows_cleaned, source })?;
         Ok(labelled(&rows))
     }
@@ -312,24 +266,4 @@ pub(crate) fn chain_text(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-fn trained_until(snapshot: &Snapshot, training: &Batch, validation: &Batch) -> u64 {
-    let last = |rows: &Batch| crate::monitor::row_numbers(rows).last().map(|row| row + 1);
-    let everything = snapshot.parts.last().map_or(0, |part| part.last_row + 1);
-    last(validation).or_else(|| last(training)).unwrap_or(everything)
-}
-
-async fn save_checkpoint(
-    stores: &crate::Stores,
-    settings: &crate::Settings,
-    key: &str,
-    revision: &mut Option<u64>,
-    checkpoint: &Checkpoint,
-) -> Result<(), PipelineError> {
-    let digest = stores.blobs.put(checkpoint.as_bytes().to_vec().into()).await?;
-    let write = Write::State { key: key.to_owned(), expected: *revision, value: digest.as_bytes().to_vec() };
-    stores.meta.commit(stores.fence, &settings.id, stores.clock.now(), vec![write]).await?;
-    *revision = Some(revision.map_or(1, |revision| revision + 1));
-    Ok(())
 }

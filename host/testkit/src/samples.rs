@@ -62,6 +62,7 @@ pub fn run(id: u64) -> Run {
         looks: 0,
         decision: None,
         note: None,
+        serving: Vec::new(),
     }
 }
 

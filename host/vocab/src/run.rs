@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DecisionKind, Digest, RunId, Timestamp, VersionNo};
+use crate::{DecisionKind, Digest, RunId, ServingCleaner, Timestamp, VersionNo};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -87,4 +87,7 @@ pub struct Run {
     pub decision: Option<DecisionKind>,
     /// Why it failed, or ended without a decision.
     pub note: Option<String>,
+    /// The cleaners that requests of its version will pass through; fixed with the dataset.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub serving: Vec<ServingCleaner>,
 }

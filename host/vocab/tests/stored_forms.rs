@@ -102,6 +102,7 @@ fn runs_and_versions() {
         looks: 1,
         decision: Some(DecisionKind::RollBack),
         note: None,
+        serving: Vec::new(),
     };
     check(
         &run,

@@ -32,7 +32,7 @@ fn list(config: &Config, sandbox: &Sandbox, terminal: &Terminal) -> Result<Exit,
     let mut names: Vec<PluginName> = config.plugins_found().iter().filter_map(|name| name.parse().ok()).collect();
     names.sort();
     let loaded: Vec<(PluginName, Result<Plugin, Failure>)> =
-        names.into_iter().map(|name| (name.clone(), compose::load_plugin(config, sandbox, &name))).collect();
+        names.into_iter().map(|name| (name.clone(), compose::load_plugin(config, sandbox, &name).map(|loaded| loaded.plugin))).collect();
     let row = |(name, plugin): &(PluginName, Result<Plugin, Failure>)| match plugin {
         Ok(plugin) => {
             let manifest = plugin.manifest();
@@ -59,7 +59,8 @@ fn inspect(config: &Config, sandbox: &Sandbox, named: &str, terminal: &Terminal)
     } else {
         compose::load_plugin(config, sandbox, &named.parse().map_err(wrong)?)?
     };
-    terminal.result(|| text(config, &plugin), || facts(config, &plugin));
+    let plugin = &plugin.plugin;
+    terminal.result(|| text(config, plugin), || facts(config, plugin));
     Ok(Exit::Ok)
 }
 

@@ -99,13 +99,15 @@ fn empty_report(chosen: &PipelineConfig, config: &Config, found: &Found, window_
         .map(|row| {
             let is_right = row.truth.is_some() && previous == row.truth;
             previous = row.truth.or(previous);
-            ScoredRow { row: row.row, at: row.event_time, is_right }
+            ScoredRow { row: row.row.unwrap_or_default(), at: row.event_time, is_right }
         })
         .collect();
     let warm: Vec<u32> = found.rows[..found.scored_from].iter().filter_map(|row| row.truth).collect();
     let commonest = tidegate_policy::majority(&warm).unwrap_or(0);
-    let majority: Vec<ScoredRow> =
-        scored.iter().map(|row| ScoredRow { row: row.row, at: row.event_time, is_right: row.truth == Some(commonest) }).collect();
+    let majority: Vec<ScoredRow> = scored
+        .iter()
+        .map(|row| ScoredRow { row: row.row.unwrap_or_default(), at: row.event_time, is_right: row.truth == Some(commonest) })
+        .collect();
     let line = |who, rows: &[ScoredRow]| Line { who: Who::Baseline(who), points: rolling_accuracy(rows, window_rows, POINTS_MAX) };
     BacktestReport {
         title: chosen.id.to_string(),
@@ -136,7 +138,11 @@ fn add(report: &mut BacktestReport, name: &str, seed: u64, found: &Found, second
     });
     let scored: Vec<ScoredRow> = found.rows[found.scored_from..]
         .iter()
-        .map(|row| ScoredRow { row: row.row, at: row.event_time, is_right: row.truth.is_some() && row.truth == row.predicted })
+        .map(|row| ScoredRow {
+            row: row.row.unwrap_or_default(),
+            at: row.event_time,
+            is_right: row.truth.is_some() && row.truth == row.predicted,
+        })
         .collect();
     let points = rolling_accuracy(&scored, report.window_rows, POINTS_MAX);
     report.lines.push(Line { who: Who::Replay { settings: settings.clone(), seed }, points });

@@ -78,7 +78,8 @@ pub fn sandbox(config: &Config, state: &StateFolder) -> Result<Sandbox, Failure>
 /// The stores of a state folder under a clock.
 pub fn stores(state: &StateFolder, clock: Arc<dyn Clock>) -> Stores {
     let (meta, queue) = (Arc::clone(&state.meta) as _, Arc::clone(&state.meta) as _);
-    Stores { meta, blobs: Arc::clone(&state.blobs) as _, queue, fence: state.fence, clock }
+    let (blobs, feedback) = (Arc::clone(&state.blobs) as _, Arc::clone(&state.meta) as _);
+    Stores { meta, blobs, queue, feedback, fence: state.fence, clock }
 }
 
 /// The settings of a pipeline, without any file format. `rows` is which rows judge where the file leaves it open.

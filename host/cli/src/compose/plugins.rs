@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tidegate_pipeline::{PluginStep, Plugins};
+use bytes::Bytes;
+use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort};
 use tidegate_sandbox::{CallError, Grants, LogLevel, LogLine, Plugin, PluginSettings, Sandbox};
 use tidegate_vocab::{Clock, PluginName};
 
@@ -15,35 +16,65 @@ use crate::failure::{Exit, Failure};
 /// # Errors
 /// A [`Failure`] that names the plugin and points at where the settings name it.
 pub fn plugins(config: &Config, pipeline: &PipelineConfig, sandbox: &Sandbox, clock: &Arc<dyn Clock>) -> Result<Plugins, Failure> {
-    let ready = |used: &PluginUse| -> Result<(Plugin, PluginSettings), Failure> {
-        let plugin = load_used(config, sandbox, used)?;
-        let settings = settings(config, &plugin, used, clock);
-        Ok((plugin, settings))
-    };
+    let make = Maker { config, clock };
+    let load = |used: &PluginUse| load_used(config, sandbox, used);
     let mut plugins = Plugins {
-        source: {
-            let (plugin, settings) = ready(&pipeline.source)?;
-            let port = plugin.source(&settings).map_err(|error| misfit(config, &pipeline.source, &error))?;
-            step(&pipeline.source, &plugin, Box::new(port))
-        },
-        cleaners: each(&pipeline.cleaners, |used| {
-            let (plugin, settings) = ready(used)?;
-            let port = plugin.cleaner(&settings).map_err(|error| misfit(config, used, &error))?;
-            Ok(step(used, &plugin, Box::new(port) as _))
-        })?,
-        evaluators: each(&pipeline.evaluators, |used| {
-            let (plugin, settings) = ready(used)?;
-            let port = plugin.evaluator(&settings).map_err(|error| misfit(config, used, &error))?;
-            Ok(step(used, &plugin, Box::new(port) as _))
-        })?,
-        alerters: each(&pipeline.alerters, |used| {
-            let (plugin, settings) = ready(used)?;
-            let port = plugin.alerter(&settings).map_err(|error| misfit(config, used, &error))?;
-            Ok(step(used, &plugin, Box::new(port) as _))
-        })?,
+        source: make.source(&pipeline.source, &load(&pipeline.source)?)?,
+        cleaners: each(&pipeline.cleaners, |used| make.cleaner(used, &load(used)?))?,
+        evaluators: each(&pipeline.evaluators, |used| make.evaluator(used, &load(used)?))?,
+        alerters: each(&pipeline.alerters, |used| make.alerter(used, &load(used)?))?,
     };
     check_metrics(config, pipeline, &mut plugins)?;
     Ok(plugins)
+}
+
+/// Makes configured steps of loaded plugins.
+pub struct Maker<'a> {
+    /// The settings.
+    pub config: &'a Config,
+    /// The time that plugins see.
+    pub clock: &'a Arc<dyn Clock>,
+}
+
+impl Maker<'_> {
+    /// A source, configured and probed.
+    ///
+    /// # Errors
+    /// A [`Failure`] that points at where the settings name it; so for all kinds.
+    pub fn source(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn SourcePort>, Failure> {
+        let port = loaded.plugin.source(&self.settings(used, loaded)).map_err(|error| misfit(self.config, used, &error))?;
+        Ok(step(used, loaded, Box::new(port)))
+    }
+
+    /// A cleaner, configured and probed.
+    pub fn cleaner(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn CleanPort>, Failure> {
+        let port = loaded.plugin.cleaner(&self.settings(used, loaded)).map_err(|error| misfit(self.config, used, &error))?;
+        Ok(step(used, loaded, Box::new(port)))
+    }
+
+    /// An evaluator, configured and probed.
+    pub fn evaluator(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn EvaluatePort>, Failure> {
+        let port = loaded.plugin.evaluator(&self.settings(used, loaded)).map_err(|error| misfit(self.config, used, &error))?;
+        Ok(step(used, loaded, Box::new(port)))
+    }
+
+    /// An alerter, configured and probed.
+    pub fn alerter(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn AlertPort>, Failure> {
+        let port = loaded.plugin.alerter(&self.settings(used, loaded)).map_err(|error| misfit(self.config, used, &error))?;
+        Ok(step(used, loaded, Box::new(port)))
+    }
+
+    fn settings(&self, used: &PluginUse, loaded: &Loaded) -> PluginSettings {
+        settings(self.config, &loaded.plugin, used, self.clock)
+    }
+}
+
+/// A plugin and the component it came from.
+pub struct Loaded {
+    /// The plugin.
+    pub plugin: Plugin,
+    /// Its component.
+    pub component: Bytes,
 }
 
 /// Every metric that the gate names is one that an evaluator reports.
@@ -64,7 +95,7 @@ fn check_metrics(config: &Config, pipeline: &PipelineConfig, plugins: &mut Plugi
 ///
 /// # Errors
 /// A [`Failure`] when it is not there or does not load.
-pub fn load_plugin(config: &Config, sandbox: &Sandbox, name: &PluginName) -> Result<Plugin, Failure> {
+pub fn load_plugin(config: &Config, sandbox: &Sandbox, name: &PluginName) -> Result<Loaded, Failure> {
     load_file(sandbox, name, &config.plugin_file(name))
 }
 
@@ -73,18 +104,27 @@ pub fn load_plugin(config: &Config, sandbox: &Sandbox, name: &PluginName) -> Res
 /// # Errors
 /// A [`Failure`] when it is not there or does not load.
 #[expect(clippy::disallowed_methods, reason = "the sandbox is handed bytes; this is where they are read")]
-pub fn load_file(sandbox: &Sandbox, name: &PluginName, path: &std::path::Path) -> Result<Plugin, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| {
+pub fn load_file(sandbox: &Sandbox, name: &PluginName, path: &std::path::Path) -> Result<Loaded, Failure> {
+    let component = std::fs::read(path).map_err(|error| {
         let text = format!("could not read plugin `{name}` from `{}`", path.display());
         Failure::from(anyhow::Error::new(error).context(text))
     })?;
-    sandbox.load(name, &bytes).map_err(|error| {
-        let hint = error.hint();
-        Failure::new(&error, hint)
-    })
+    load_component(sandbox, name, component.into())
 }
 
-fn load_used(config: &Config, sandbox: &Sandbox, used: &PluginUse) -> Result<Plugin, Failure> {
+/// Loads a component.
+///
+/// # Errors
+/// A [`Failure`] when it does not load.
+pub fn load_component(sandbox: &Sandbox, name: &PluginName, component: Bytes) -> Result<Loaded, Failure> {
+    let plugin = sandbox.load(name, &component).map_err(|error| {
+        let hint = error.hint();
+        Failure::new(&error, hint)
+    })?;
+    Ok(Loaded { plugin, component })
+}
+
+fn load_used(config: &Config, sandbox: &Sandbox, used: &PluginUse) -> Result<Loaded, Failure> {
     load_plugin(config, sandbox, &used.plugin).map_err(|failure| failure.at(&config.file, used.span.clone(), "named here"))
 }
 
@@ -92,8 +132,15 @@ fn each<T>(used: &[PluginUse], make: impl FnMut(&PluginUse) -> Result<T, Failure
     used.iter().map(make).collect()
 }
 
-fn step<P: ?Sized>(used: &PluginUse, plugin: &Plugin, port: Box<P>) -> PluginStep<P> {
-    PluginStep { name: used.plugin.clone(), digest: plugin.digest(), config: used.config.clone(), port: Some(port) }
+fn step<P: ?Sized>(used: &PluginUse, loaded: &Loaded, port: Box<P>) -> PluginStep<P> {
+    PluginStep {
+        name: used.plugin.clone(),
+        digest: loaded.plugin.digest(),
+        config: used.config.clone(),
+        component: if used.serving { loaded.component.clone() } else { Bytes::new() },
+        serving: used.serving,
+        port: Some(port),
+    }
 }
 
 /// A plugin that refuses its configuration points at it; one that is of another kind, at its name.

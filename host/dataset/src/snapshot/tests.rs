@@ -2,11 +2,11 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use futures::executor::block_on;
 use proptest::prelude::*;
-use tidegate_vocab::{Batch, DType, RowColumns};
+use tidegate_vocab::{Batch, DType, Role, RowColumns};
 
 use super::*;
 use crate::sample::{DAY, MemoryBlobs, cache, chain, column, contract, stored};
-use crate::{read_rows, read_snapshot};
+use crate::{LateLabels, PartCache, PartReader, read_rows, read_snapshot};
 
 fn request(contract: &Contract, window_rows: Option<u64>, known_day: i64) -> SnapshotRequest<'_> {
     SnapshotRequest {
@@ -19,6 +19,11 @@ fn request(contract: &Contract, window_rows: Option<u64>, known_day: i64) -> Sna
         validation_share: 0.25,
         gate_rows: 1,
     }
+}
+
+fn reader<'a>(blobs: &'a MemoryBlobs, cache: &'a PartCache) -> PartReader<'a> {
+    static NONE: std::sync::LazyLock<LateLabels> = std::sync::LazyLock::new(LateLabels::default);
+    PartReader { blobs, cache, late: &NONE }
 }
 
 fn numbers(rows: &Batch) -> Vec<i64> {
@@ -36,7 +41,7 @@ fn check(window_rows: Option<u64>, known_day: i64, expected: &str) {
     let (blobs, contract) = (MemoryBlobs::default(), contract(vec![column("x", DType::F64)]));
     let parts = ten_days(&blobs);
     let found = block_on(async {
-        let snapshot = plan_snapshot(&blobs, &cache(), &parts, &request(&contract, window_rows, known_day)).await?;
+        let snapshot = plan_snapshot(&reader(&blobs, &cache()), &parts, &request(&contract, window_rows, known_day)).await?;
         let rows = read_snapshot(&blobs, &cache(), &snapshot).await?;
         let splits: Vec<String> = snapshot.splits.iter().map(|split| format!(" {}={}..{}", split.name, split.start, split.end)).collect();
         Ok::<_, DatasetError>(format!("{:?}{}", numbers(&rows), splits.concat()))
@@ -61,7 +66,7 @@ fn reads_no_more_parts_than_the_window_needs_and_each_once() {
     let (blobs, contract, cache) = (MemoryBlobs::default(), contract(vec![column("x", DType::F64)]), cache());
     let parts = ten_days(&blobs);
     for _ in 0..3 {
-        block_on(plan_snapshot(&blobs, &cache, &parts, &request(&contract, Some(3), 100))).unwrap();
+        block_on(plan_snapshot(&reader(&blobs, &cache), &parts, &request(&contract, Some(3), 100))).unwrap();
     }
     assert_eq!(*blobs.reads.lock().unwrap(), 1);
     assert!(cache.byte_count() > 0);
@@ -81,7 +86,7 @@ fn reads_no_more_parts_than_the_window_needs_and_each_once() {
 fn refuses_parts_that_do_not_belong_together() {
     let (blobs, contract) = (MemoryBlobs::default(), contract(vec![column("x", DType::F64)]));
     let mut parts = ten_days(&blobs);
-    let plan = |parts: &[CleanPart]| block_on(plan_snapshot(&blobs, &cache(), parts, &request(&contract, None, 100)));
+    let plan = |parts: &[CleanPart]| block_on(plan_snapshot(&reader(&blobs, &cache()), parts, &request(&contract, None, 100)));
     parts.reverse();
     assert!(matches!(plan(&parts), Err(DatasetError::PartsDiffer { .. })));
     parts.reverse();
@@ -98,7 +103,7 @@ fn rows_are_read_by_number_and_knowledge() {
     let parts = ten_days(&blobs);
     let read = |from, to, known: Option<i64>| {
         let known = known.map(|day| Timestamp(day * DAY));
-        block_on(read_rows(&blobs, &cache(), &contract, &parts, from, to, known)).unwrap()
+        block_on(read_rows(&reader(&blobs, &cache()), &contract, &parts, from, to, known)).unwrap()
     };
     assert_eq!(numbers(&read(3, 7, None)), [3, 4, 5, 6]);
     assert_eq!(numbers(&read(3, 7, Some(5))), [3, 4]);
@@ -106,7 +111,7 @@ fn rows_are_read_by_number_and_knowledge() {
     let none = read(20, 30, None);
     assert_eq!((none.row_count(), none.rows.schema(), &none.roles), (0, read(0, 1, None).rows.schema(), &read(0, 1, None).roles));
     assert_eq!(read(7, 3, None).row_count(), 0);
-    let empty = block_on(read_rows(&blobs, &cache(), &contract, &[], 0, 9, None)).unwrap();
+    let empty = block_on(read_rows(&reader(&blobs, &cache()), &contract, &[], 0, 9, None)).unwrap();
     assert_eq!(empty.rows.schema(), none.rows.schema());
 }
 
@@ -140,13 +145,13 @@ proptest! {
         expected.sort_by_key(|row| days[*row as usize].0);
 
         let (cache, fresh) = (cache(), cache());
-        let planned = block_on(plan_snapshot(&blobs, &cache, &parts, &request));
+        let planned = block_on(plan_snapshot(&reader(&blobs, &cache), &parts, &request));
         let Ok(snapshot) = planned else {
             prop_assert!(expected.is_empty());
             return Ok(());
         };
         prop_assert_eq!(numbers(&block_on(read_snapshot(&blobs, &cache, &snapshot)).unwrap()), expected);
-        prop_assert_eq!(snapshot.id(), block_on(plan_snapshot(&blobs, &fresh, &parts, &request)).unwrap().id());
+        prop_assert_eq!(snapshot.id(), block_on(plan_snapshot(&reader(&blobs, &fresh), &parts, &request)).unwrap().id());
         prop_assert_eq!(snapshot.splits[0].name.as_str(), "train");
         let mut end = 0;
         for split in &snapshot.splits {
@@ -157,6 +162,33 @@ proptest! {
 
         // Another cut-off is another snapshot, even of the same rows.
         request.knowledge_cutoff = Timestamp(request.knowledge_cutoff.0 + 1);
-        prop_assert_ne!(snapshot.id(), block_on(plan_snapshot(&blobs, &cache, &parts, &request)).unwrap().id());
+        prop_assert_ne!(snapshot.id(), block_on(plan_snapshot(&reader(&blobs, &cache), &parts, &request)).unwrap().id());
     }
+}
+
+/// Day 6 has no label of its own and day 3 has one that is corrected.
+#[test]
+fn late_labels_are_laid_over_rows_and_stay_with_their_snapshot() {
+    let (blobs, contract) = (MemoryBlobs::default(), contract(vec![column("x", DType::F64)]));
+    let parts = ten_days(&blobs);
+    let late: LateLabels = [(3, "0".to_owned(), Timestamp(20 * DAY)), (6, "1".to_owned(), Timestamp(30 * DAY))].into_iter().collect();
+    let cache = cache();
+    let reader = PartReader { blobs: &blobs, cache: &cache, late: &late };
+    let known = |until: i64| {
+        let rows = block_on(read_rows(&reader, &contract, &parts, 0, 10, Some(Timestamp(until * DAY)))).unwrap();
+        let labels = rows.rows.column(rows.with_role(&Role::Label).unwrap()).as_string::<i32>().clone();
+        numbers(&rows).into_iter().zip(labels.iter().map(|label| label.unwrap_or("-").to_owned())).collect::<Vec<_>>()
+    };
+    let of = |rows: &[(i64, String)], row: i64| rows.iter().find(|(number, _)| *number == row).map(|(_, label)| label.clone());
+    assert_eq!((of(&known(40), 3), of(&known(40), 6)), (Some("0".into()), Some("1".into())));
+    assert_eq!((of(&known(25), 3), of(&known(25), 6)), (Some("0".into()), None), "day 6 becomes known at day 30");
+
+    let snapshot = block_on(plan_snapshot(&reader, &parts, &request(&contract, None, 40))).unwrap();
+    assert_eq!(snapshot.row_count, 10);
+    let before = block_on(read_snapshot(&blobs, &cache, &snapshot)).unwrap();
+    let plain = block_on(plan_snapshot(&self::reader(&blobs, &cache), &parts, &request(&contract, None, 40))).unwrap();
+    assert_eq!((plain.row_count, plain.late_labels), (9, None));
+    assert_ne!(plain.id(), snapshot.id());
+    let labels = before.rows.column(before.with_role(&Role::Label).unwrap()).as_string::<i32>();
+    assert_eq!((labels.value(3), labels.value(6)), ("0", "1"), "a snapshot reads its own labels");
 }

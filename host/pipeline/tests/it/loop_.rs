@@ -34,7 +34,8 @@ async fn every_row_is_answered_once_and_before_it_is_learned_from() {
     for scored in &found.rows {
         if let Some(version) = scored.version {
             let version = versions.iter().find(|candidate| candidate.number == version).unwrap();
-            assert!(version.trained_until_row <= scored.row, "row {} was answered by {} trained on it", scored.row, version.number);
+            let row = scored.row.unwrap();
+            assert!(version.trained_until_row <= row, "row {row} was answered by {} trained on it", version.number);
         }
     }
     // Of 31 rows without a label one lacks its feature as well.

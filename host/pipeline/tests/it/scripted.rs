@@ -9,6 +9,7 @@ use tidegate_model::{Family, ModelSpec};
 use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, Settings, SourcePort, Stores};
 use tidegate_policy::{Against, Dependence, Gate, GateRows, RowsMin, Rule, Test, TriggerKind, TriggerRule};
 use tidegate_sandbox::{Alert, CallError, Cleaned, Pull};
+use tidegate_store::{Feedback, SqliteStore};
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{
     Batch, Clock, Contract, ContractColumn, DType, Digest, LabelColumn, MetricInfo, MetricTerms, Role, Seed, Terms, TimeColumn, TimeUnit,
@@ -116,7 +117,14 @@ pub fn alerter(count: &Arc<std::sync::atomic::AtomicU32>) -> PluginStep<dyn Aler
 }
 
 fn step<P: ?Sized>(name: &str, port: Box<P>) -> PluginStep<P> {
-    PluginStep { name: name.parse().unwrap(), digest: Digest::of(name), config: serde_json::json!({}), port: Some(port) }
+    PluginStep {
+        name: name.parse().unwrap(),
+        digest: Digest::of(name),
+        config: serde_json::json!({}),
+        component: Default::default(),
+        serving: false,
+        port: Some(port),
+    }
 }
 
 pub fn plugins(history: &Arc<History>) -> Plugins {
@@ -181,5 +189,11 @@ pub fn settings(seed: u64, rows: GateRows) -> Settings {
 pub async fn stores(store: &Arc<MemoryStore>, clock: Arc<dyn Clock>) -> Stores {
     use tidegate_store::MetaStore as _;
     let fence = store.take_fence("test").await.unwrap();
-    Stores { meta: Arc::clone(store) as _, blobs: Arc::clone(store) as _, queue: Arc::clone(store) as _, fence, clock }
+    let (meta, blobs, queue) = (Arc::clone(store) as _, Arc::clone(store) as _, Arc::clone(store) as _);
+    Stores { meta, blobs, queue, feedback: nothing_served().await, fence, clock }
+}
+
+/// A pipeline that nobody asks for predictions.
+pub async fn nothing_served() -> Arc<dyn Feedback> {
+    Arc::new(SqliteStore::in_memory().await.unwrap())
 }
