@@ -75,6 +75,25 @@ impl Failure {
         Failure { exit: Exit::Usage, message: message.into(), causes: Vec::new(), hint: Some(hint.into()), place: None }
     }
 
+    /// A failure that another process tells of.
+    pub fn told(message: String, causes: Vec<String>, hint: Option<String>, is_usage: bool) -> Failure {
+        let exit = if is_usage { Exit::Usage } else { Exit::Error };
+        Failure { exit, message, causes, hint, place: None }
+    }
+
+    /// What went wrong, why, and the way out.
+    pub fn parts(&self) -> (String, Vec<String>, Option<String>) {
+        (self.message.clone(), self.causes.clone(), self.hint.clone())
+    }
+
+    /// All of it on one line, for a log.
+    pub fn line(&self) -> String {
+        let mut line = self.message.clone();
+        self.causes.iter().for_each(|cause| line.push_str(&format!(": {cause}")));
+        self.hint.iter().for_each(|hint| line.push_str(&format!(" (hint: {hint})")));
+        line
+    }
+
     /// What went wrong, without its causes.
     pub fn message(&self) -> &str {
         &self.message

@@ -191,6 +191,27 @@ impl Pipeline {
         Ok(())
     }
 
+    /// What time it is for the pipeline.
+    pub fn clock_now(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// The run that has not ended.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn open_run(&self) -> Result<Option<Run>, PipelineError> {
+        Ok(self.stores.meta.open_run(&self.settings.id).await?)
+    }
+
+    /// Puts a line into the journal.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn note(&mut self, kind: &str, body: serde_json::Value) -> Result<(), PipelineError> {
+        self.commit(self.state.clone(), vec![Write::Journal { kind: kind.to_owned(), body }]).await
+    }
+
     /// Parts with the labels that came by id.
     pub(crate) fn reader(&self) -> PartReader<'_> {
         PartReader { blobs: &*self.stores.blobs, cache: &self.parts, late: &self.late }

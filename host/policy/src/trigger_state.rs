@@ -152,6 +152,27 @@ impl TriggerState {
         self.rejections
     }
 
+    /// Occurrences of a schedule up to here are settled.
+    pub(crate) fn settled_until(&self, rule: &TriggerRule) -> Option<Timestamp> {
+        self.memories.iter().find(|memory| memory.rule == *rule)?.settled_until
+    }
+
+    /// The share of wrong predictions that an error rule looks at, and of how many.
+    pub(crate) fn watched(&self, rule: &TriggerRule) -> Option<(f64, u64)> {
+        let memory = self.memories.iter().find(|memory| memory.rule == *rule)?;
+        Some((memory.detector.mean()?, memory.detector.width()))
+    }
+
+    /// Rows committed since the last run ended.
+    pub(crate) fn rows_since_end(&self) -> Option<u64> {
+        self.ended.map(|(rows, _)| self.rows.saturating_sub(rows))
+    }
+
+    /// When the last run ended.
+    pub(crate) fn ended_at(&self) -> Option<Timestamp> {
+        self.ended.map(|(_, at)| at)
+    }
+
     fn memory(&mut self, rule: &TriggerRule) -> &mut RuleMemory {
         let position = self.memories.iter().position(|memory| memory.rule == *rule).unwrap_or_else(|| {
             self.memories.push(RuleMemory { rule: rule.clone(), settled_until: None, detector: Adwin::new(), alarm: None });

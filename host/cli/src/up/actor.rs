@@ -1,0 +1,308 @@
+//! One pipeline at work: the only task that touches it.
+//!
+//! The actor does one bounded step at a time (some polls, one look at labels, one transition of a run) and looks into its inbox in
+//! between, so that a person who rolls back does not wait for a backlog. Training is done beside it, on a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_model::Trained;
+use tidegate_pipeline::{
+    Event, Outcome, Pipeline, PipelineError, Replacement, SourceState, import, ingest_some, promote, roll_back,
+};
+use tidegate_policy::outlook;
+use tidegate_serve::Node;
+use tidegate_vocab::{Clock as _, PluginName, RunId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::board::Board;
+use super::control::{Answer, Command};
+use super::observer::show_training;
+use super::replay::Replay;
+use super::routes::Router;
+use crate::compose::clock::SystemClock;
+use crate::failure::Failure;
+
+/// Messages that wait for an actor at most; whoever sends more waits.
+pub const INBOX_MAX: usize = 64;
+/// Polls of one step.
+const POLLS_MAX: u64 = 4;
+/// The shortest and the longest time between two polls of a source that has nothing, whatever it asks for.
+const IDLE_MS: (u64, u64) = (100, 60_000);
+/// The first and the longest time until a step that failed is tried again.
+const BACKOFF_MS: (u64, u64) = (500, 60_000);
+
+/// What an actor is told.
+pub enum Message {
+    /// Labels came, or something else that is worth a look.
+    Wake,
+    /// An operator asks for something.
+    Command(Command, oneshot::Sender<Answer>),
+    /// A plugin takes the place of the one of its name. The answer is why it could not.
+    Replace(PluginName, Vec<Replacement>, oneshot::Sender<Result<(), String>>),
+    /// Something that the journal should tell.
+    Note(&'static str, serde_json::Value),
+}
+
+/// One pipeline and what it works with.
+pub struct Actor {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// Where it shows what it does.
+    pub board: Board,
+    /// Where its champion is announced.
+    pub router: Router,
+    /// The history that is replayed, if one is.
+    pub replay: Option<Replay>,
+    /// Set when the host stops.
+    pub stop: CancellationToken,
+}
+
+/// What is remembered between steps, and may be lost.
+struct Pace {
+    poll_at: Instant,
+    backoff_ms: u64,
+    source: SourceState,
+    training: Option<(RunId, JoinHandle<Result<Trained, PipelineError>>)>,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Actor {
+    /// Works until the host stops. Errors of steps are shown, logged and tried again; they end nothing.
+    pub async fn run(mut self, inbox: &mut mpsc::Receiver<Message>) {
+        let cancel = Arc::new(AtomicBool::new(false));
+        let mut pace =
+            Pace { poll_at: Instant::now(), backoff_ms: BACKOFF_MS.0, source: SourceState::More, training: None, cancel };
+        if let Err(error) = self.router.refresh().await {
+            self.stalled(&error);
+        }
+        while !self.stop.is_cancelled() {
+            let worked = match self.step(&mut pace).await {
+                Ok(worked) => {
+                    pace.backoff_ms = BACKOFF_MS.0;
+                    worked
+                }
+                Err(error) => {
+                    self.stalled(&error.into());
+                    pace.poll_at = Instant::now() + Duration::from_millis(pace.backoff_ms);
+                    pace.backoff_ms = (pace.backoff_ms * 2).min(BACKOFF_MS.1);
+                    false
+                }
+            };
+            let message = if worked { inbox.try_recv().ok() } else { self.rest(&mut pace, inbox).await };
+            if let Some(message) = message {
+                self.told(message, &mut pace).await;
+            }
+        }
+        pace.cancel.store(true, Ordering::Relaxed);
+        if let Some((run, training)) = pace.training.take() {
+            // It leaves a checkpoint and ends; the next start goes on from there.
+            let _ = training.await;
+            tracing::info!(%run, "training broken off at a checkpoint");
+        }
+    }
+
+    /// One bounded piece of work; whether there may be more at once.
+    async fn step(&mut self, pace: &mut Pace) -> Result<bool, PipelineError> {
+        let mut worked = false;
+        if Instant::now() >= pace.poll_at {
+            worked |= self.poll(pace).await?;
+        }
+        worked |= self.pipeline.handle(Event::Observe).await? == Outcome::Moved;
+        worked |= self.advance(pace).await?;
+        self.show(pace);
+        Ok(worked)
+    }
+
+    async fn poll(&mut self, pace: &mut Pace) -> Result<bool, PipelineError> {
+        let polls_max = if self.replay.is_some() { 1 } else { POLLS_MAX };
+        let ingested = ingest_some(&mut self.pipeline, polls_max).await?;
+        pace.source = ingested.source;
+        let pause_ms = match ingested.source {
+            SourceState::More => 0,
+            SourceState::Idle(retry_ms) => u64::from(retry_ms).clamp(IDLE_MS.0, IDLE_MS.1),
+            SourceState::Finished => IDLE_MS.1,
+        };
+        let pause = match &mut self.replay {
+            Some(replay) => replay.after(&ingested, self.pipeline.last_event_time()),
+            None => Duration::from_millis(pause_ms),
+        };
+        pace.poll_at = Instant::now() + pause;
+        if ingested.rows > 0 {
+            let now = SystemClock.now();
+            self.board.write(|live| live.last_rows_at = Some(now));
+        }
+        Ok(ingested.rows > 0)
+    }
+
+    /// Takes the open run further, training aside.
+    async fn advance(&mut self, pace: &mut Pace) -> Result<bool, PipelineError> {
+        if pace.training.is_some() {
+            return Ok(false);
+        }
+        if self.replay.is_none()
+            && let Some(work) = self.pipeline.training().await?
+        {
+            let (board, cancel) = (self.board.clone(), Arc::clone(&pace.cancel));
+            let run = work.run.id;
+            let training = tokio::task::spawn_blocking(move || {
+                work.run(&mut |run, progress| {
+                    show_training(&board, run, progress);
+                    !cancel.load(Ordering::Relaxed)
+                })
+            });
+            pace.training = Some((run, training));
+            return Ok(false);
+        }
+        let outcome = self.pipeline.handle(Event::Advance).await?;
+        let waiting = if let Outcome::Waiting { rows } = outcome { Some(rows) } else { None };
+        self.board.write(|live| live.waiting_rows = waiting);
+        if outcome == Outcome::Moved {
+            self.announce().await;
+        }
+        Ok(outcome == Outcome::Moved)
+    }
+
+    /// Waits for whatever comes first: a message, the end of the training, the next poll, the end.
+    async fn rest(&mut self, pace: &mut Pace, inbox: &mut mpsc::Receiver<Message>) -> Option<Message> {
+        let training = async {
+            match &mut pace.training {
+                Some((run, training)) => (*run, training.await),
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            message = inbox.recv() => return message,
+            () = tokio::time::sleep_until(pace.poll_at) => return None,
+            () = self.stop.cancelled() => return None,
+            ended = training => ended,
+        };
+        pace.training = None;
+        self.board.write(|live| live.progress = None);
+        let (run, trained) = ended;
+        let trained = trained.unwrap_or(Err(PipelineError::Thread { step: "training" }));
+        if let Err(error) = self.pipeline.trained(run, trained).await {
+            self.stalled(&error.into());
+        }
+        None
+    }
+
+    async fn told(&mut self, message: Message, pace: &mut Pace) {
+        match message {
+            Message::Wake => {}
+            Message::Note(kind, body) => {
+                if let Err(error) = self.pipeline.note(kind, body).await {
+                    self.stalled(&error.into());
+                }
+            }
+            Message::Replace(_, replacements, done) => {
+                let mut replaced = Ok(());
+                for replacement in replacements {
+                    if let Err(error) = self.pipeline.replace(replacement).await {
+                        replaced = Err(error.to_string());
+                        break;
+                    }
+                }
+                pace.poll_at = Instant::now();
+                self.show(pace);
+                let _ = done.send(replaced);
+            }
+            Message::Command(command, answer) => {
+                let told = self.execute(command).await.unwrap_or_else(Answer::from);
+                pace.poll_at = Instant::now();
+                self.announce().await;
+                self.show(pace);
+                let _ = answer.send(told);
+            }
+        }
+    }
+
+    async fn execute(&mut self, command: Command) -> Result<Answer, Failure> {
+        let pipeline = &mut self.pipeline;
+        Ok(match command {
+            Command::Ingest => {
+                let rows = ingest_some(pipeline, POLLS_MAX).await?.rows;
+                Answer::Ingested { rows, rows_total: pipeline.rows_total() }
+            }
+            Command::Run { force, operator } => {
+                let rows = ingest_some(pipeline, POLLS_MAX).await?.rows;
+                pipeline.handle(Event::Observe).await?;
+                if force {
+                    pipeline.handle(Event::Manual { by: operator }).await?;
+                }
+                let run = pipeline.open_run().await?;
+                let (run, trigger) = run.map_or((None, None), |run| (Some(run.id.to_string()), Some(run.trigger)));
+                Answer::Running { rows, run, trigger }
+            }
+            Command::Promote { version, reason, operator } => {
+                Answer::Decided { decision: Box::new(promote(pipeline, version, &operator, &reason).await?) }
+            }
+            Command::Rollback { version, reason, operator } => {
+                Answer::Decided { decision: Box::new(roll_back(pipeline, version, &operator, &reason).await?) }
+            }
+            Command::Import { folder, reason, operator } => {
+                let (weights, manifest) = crate::commands::model_files(&folder)?;
+                let (weights, manifest) = (Bytes::from(weights), Bytes::from(manifest));
+                Answer::Decided { decision: Box::new(import(pipeline, weights, manifest, &operator, &reason).await?) }
+            }
+            Command::Labels { .. } | Command::Reload { .. } => {
+                return Err(Failure::usage("a pipeline does not take this command", "this is a bug of the host"));
+            }
+        })
+    }
+
+    /// Tells the server who answers now.
+    async fn announce(&mut self) {
+        if let Err(error) = self.router.refresh().await {
+            self.stalled(&error);
+        }
+    }
+
+    fn stalled(&self, failure: &Failure) {
+        let pipeline = &self.pipeline.settings().id;
+        metrics::counter!("tidegate_pipeline_errors_total", "pipeline" => pipeline.to_string()).increment(1);
+        let text = failure.line();
+        tracing::error!(%pipeline, "{text}");
+        self.board.write(|live| live.stalled = Some(text));
+    }
+
+    /// Writes on the board where the pipeline stands.
+    fn show(&self, pace: &Pace) {
+        let (pipeline, state) = (&self.pipeline, self.pipeline.state());
+        let settings = pipeline.settings();
+        let now = pipeline.clock_now();
+        let next = outlook(&settings.triggers, &state.triggers, now);
+        let plugins = pipeline.plugins();
+        let components = std::iter::once((plugins.source.name.clone(), plugins.source.digest))
+            .chain(plugins.cleaners.iter().map(|step| (step.name.clone(), step.digest)))
+            .chain(plugins.evaluators.iter().map(|step| (step.name.clone(), step.digest)))
+            .chain(plugins.alerters.iter().map(|step| (step.name.clone(), step.digest)))
+            .collect();
+        let quality = state.quality.points();
+        self.board.write(|live| {
+            live.now = now;
+            live.rows = pipeline.rows_total();
+            live.stalled = None;
+            live.next = next;
+            live.chain = Some(pipeline.chain());
+            live.components = components;
+            if live.quality.as_slice() != quality {
+                live.quality = Arc::new(quality.to_vec());
+            }
+            (live.at, live.doing) = match (&pace.training, live.waiting_rows, pace.source) {
+                (Some(_), ..) => (Node::Train, live.doing.clone()),
+                (None, Some(0), _) => (Node::Gate, "the gate waits: its held-out rows were inconclusive".to_owned()),
+                (None, Some(rows), _) => (Node::Gate, format!("the gate waits for {rows} more labelled rows")),
+                (None, None, SourceState::More) => (Node::Cleaners, "taking rows in".to_owned()),
+                (None, None, SourceState::Idle(_)) => (Node::Source, "waiting for rows".to_owned()),
+                (None, None, SourceState::Finished) => (Node::Source, "the source has ended".to_owned()),
+            };
+        });
+    }
+}
+
