@@ -71,7 +71,7 @@ impl Bound {
         let connections = Arc::new(Semaphore::new(settings.connections_max));
         let app = Arc::new(App::new(ports, tokens.clone(), settings, self.address, stop.clone())?);
         let router = app::router(app.clone());
-        let graceful = GracefulShutdown::new();
+        let (graceful, cut) = (GracefulShutdown::new(), CancellationToken::new());
         let upkeep = tokio::spawn(upkeep(app.clone(), tokens, stop.clone()));
         info!(address = %self.address, "serving");
         loop {
@@ -91,7 +91,7 @@ impl Bound {
                 refuse(stream);
                 continue;
             };
-            let connection = connection(stream, app.clone(), router.clone(), &graceful);
+            let connection = cut.clone().run_until_cancelled_owned(connection(stream, app.clone(), router.clone(), &graceful));
             tokio::spawn(async move {
                 connection.await;
                 drop(permit);
@@ -102,6 +102,7 @@ impl Bound {
         if timeout(drain, graceful.shutdown()).await.is_err() {
             warn!(drain_ms_max = app.settings.drain_ms_max, "requests were cut off");
         }
+        cut.cancel();
         upkeep.abort();
         info!("stopped serving");
         Ok(())
