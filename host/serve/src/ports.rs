@@ -1,13 +1,15 @@
 //! What the server is given: who answers, where predictions and labels go, what there is to show. `cli` wires it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use tidegate_model::Model;
 use tidegate_vocab::{Batch, Clock, Contract, LateLabel, LoggedPrediction, PipelineId, VersionNo};
 use tokio::sync::watch;
 
+use crate::infer::Plan;
+use crate::metrics::{ArmCounters, Metrics};
 use crate::status::Status;
 
 /// Everything outside the server.
@@ -44,6 +46,24 @@ pub struct ModelRoute {
     pub champion: Result<Arc<Arm>, String>,
     /// The versions that can be asked by number, the champion among them.
     pub versions: BTreeMap<VersionNo, Arc<Arm>>,
+    plan: OnceLock<Plan>,
+}
+
+impl ModelRoute {
+    /// A model of `pipeline`; `champion` is one of `versions` too.
+    pub fn new(
+        pipeline: PipelineId,
+        contract: Arc<Contract>,
+        champion: Result<Arc<Arm>, String>,
+        versions: BTreeMap<VersionNo, Arc<Arm>>,
+    ) -> ModelRoute {
+        ModelRoute { pipeline, contract, champion, versions, plan: OnceLock::new() }
+    }
+
+    /// What the contract asks of a request, worked out by the first one.
+    pub(crate) fn plan(&self) -> &Plan {
+        self.plan.get_or_init(|| Plan::new(&self.contract))
+    }
 }
 
 /// A loaded version with the cleaners that its training rows passed through.
@@ -56,6 +76,19 @@ pub struct Arm {
     pub model: Arc<Model>,
     /// What its requests pass through, in order.
     pub cleaners: Vec<Arc<dyn Clean>>,
+    counters: OnceLock<ArmCounters>,
+}
+
+impl Arm {
+    /// A loaded version.
+    pub fn new(version: VersionNo, weights: String, model: Arc<Model>, cleaners: Vec<Arc<dyn Clean>>) -> Arm {
+        Arm { version, weights, model, cleaners, counters: OnceLock::new() }
+    }
+
+    /// Its counters, registered by the first request: a look-up by labels would cost more than counting.
+    pub(crate) fn counters(&self, model: &str, metrics: &Metrics) -> &ArmCounters {
+        self.counters.get_or_init(|| metrics.arm(model, self.version, &self.model.manifest().classes))
+    }
 }
 
 /// A cleaner on the request path. Calls may block for as long as the plugin's `call_ms_max`.

@@ -1,0 +1,189 @@
+//! The state of the host in the text format of Prometheus.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+
+use crate::status::{PipelineStatus, Status};
+
+/// Series of one pipeline that name who kept rows out and why; the rarer ones are added up as `other`.
+const REASONS_MAX: usize = 30;
+
+/// What kind of number a family holds.
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// One family: its header, and a line a series.
+struct Family<'a> {
+    out: &'a mut String,
+    name: &'static str,
+}
+
+/// Appends the families that describe `status`.
+pub(crate) fn write(out: &mut String, status: &Status) {
+    let mut build = family(out, "tidegate_build_info", Kind::Gauge, "The version of the host; always 1.");
+    build.series(&[("version", &status.host_version)], 1);
+    let mut started = family(out, "tidegate_start_time_seconds", Kind::Gauge, "When the host was started, in seconds since 1970.");
+    started.series(&[], seconds(status.started_at.0));
+    champions(out, status);
+    quality(out, status);
+    data(out, status);
+    work(out, status);
+    plugins(out, status);
+}
+
+fn champions(out: &mut String, status: &Status) {
+    let champions = || status.pipelines.iter().filter_map(|pipeline| pipeline.champion.as_ref().map(|champion| (pipeline, champion)));
+    let mut info = family(out, "tidegate_champion_info", Kind::Gauge, "The version that serves, and the digest of its weights; always 1.");
+    for (pipeline, champion) in champions() {
+        let version = champion.version.to_string();
+        info.series(&[("model", pipeline.id.as_str()), ("version", &version), ("sha256", &champion.weights)], 1);
+    }
+    let mut age = family(out, "tidegate_champion_age_seconds", Kind::Gauge, "How long the champion has served, on the pipeline's clock.");
+    for (pipeline, champion) in champions() {
+        age.series(&[("model", pipeline.id.as_str())], seconds(pipeline.now.0.saturating_sub(champion.since.0).max(0)));
+    }
+    let mut versions = family(out, "tidegate_model_versions", Kind::Gauge, "Versions trained.");
+    for pipeline in &status.pipelines {
+        versions.series(&[("model", pipeline.id.as_str())], pipeline.versions);
+    }
+    let help = "Moves of the champion, forward and back.";
+    let mut moves = family(out, "tidegate_champion_moves_total", Kind::Counter, help);
+    for pipeline in &status.pipelines {
+        let back = pipeline.moves.iter().filter(|step| step.is_rollback).count();
+        moves.series(&[("model", pipeline.id.as_str()), ("direction", "back")], back);
+        moves.series(&[("model", pipeline.id.as_str()), ("direction", "forward")], pipeline.moves.len() - back);
+    }
+}
+
+fn quality(out: &mut String, status: &Status) {
+    let help = "What the champion has reached since it serves, with the bounds of its 95 % interval.";
+    let mut quality = family(out, "tidegate_quality", Kind::Gauge, help);
+    let mut labelled = Vec::new();
+    for pipeline in &status.pipelines {
+        let Some(champion) = pipeline.champion.as_ref().filter(|champion| champion.rows > 0) else { continue };
+        let share = champion.right as f64 / champion.rows as f64;
+        let bounds = champion.interval.map_or(vec![], |(low, high)| vec![("lower", low), ("upper", high)]);
+        for (bound, value) in std::iter::once(("point", share)).chain(bounds) {
+            let labels = [("model", pipeline.id.as_str()), ("metric", "accuracy"), ("kind", "realised"), ("bound", bound)];
+            quality.series(&labels, value);
+        }
+        labelled.push((pipeline.id.as_str(), champion.rows));
+    }
+    let mut rows = family(out, "tidegate_quality_rows", Kind::Gauge, "Answered and labelled rows behind `tidegate_quality`.");
+    for (model, count) in labelled {
+        rows.series(&[("model", model)], count);
+    }
+}
+
+fn data(out: &mut String, status: &Status) {
+    type Count = fn(&PipelineStatus) -> u64;
+    let families: [(&'static str, &str, Count); 3] = [
+        ("tidegate_rows_total", "Rows committed.", |pipeline| pipeline.rows),
+        ("tidegate_labels_total", "Labels that came by row id.", |pipeline| pipeline.labels),
+        ("tidegate_predictions_logged_total", "Rows answered and logged.", |pipeline| pipeline.predictions),
+    ];
+    for (name, help, count) in families {
+        let mut counter = family(out, name, Kind::Counter, help);
+        for pipeline in &status.pipelines {
+            counter.series(&[("pipeline", pipeline.id.as_str())], count(pipeline));
+        }
+    }
+    let help = "Rows kept out of the dataset, by who kept them out and why.";
+    let mut quarantined = family(out, "tidegate_rows_quarantined_total", Kind::Counter, help);
+    for pipeline in &status.pipelines {
+        for ((by, reason), rows) in reasons(pipeline) {
+            quarantined.series(&[("pipeline", pipeline.id.as_str()), ("by", by), ("reason", reason)], rows);
+        }
+    }
+    let help = "When rows were last committed, in seconds since 1970.";
+    let mut last = family(out, "tidegate_last_rows_timestamp_seconds", Kind::Gauge, help);
+    for (pipeline, at) in status.pipelines.iter().filter_map(|pipeline| pipeline.last_rows_at.map(|at| (pipeline, at))) {
+        last.series(&[("pipeline", pipeline.id.as_str())], seconds(at.0));
+    }
+}
+
+/// Rows kept out by who and why. Plugins write the reasons, so their number is bounded here.
+fn reasons(pipeline: &PipelineStatus) -> BTreeMap<(&str, &str), u64> {
+    let mut reasons = BTreeMap::new();
+    for (index, (by, reason, rows)) in pipeline.quarantined.iter().enumerate() {
+        let key = if index < REASONS_MAX { (by.as_str(), reason.as_str()) } else { ("other", "other") };
+        *reasons.entry(key).or_default() += rows;
+    }
+    reasons
+}
+
+fn work(out: &mut String, status: &Status) {
+    let mut stalled = family(out, "tidegate_pipeline_stalled", Kind::Gauge, "1 while the pipeline does not get on, else 0.");
+    for pipeline in &status.pipelines {
+        stalled.series(&[("pipeline", pipeline.id.as_str())], u8::from(pipeline.stalled.is_some()));
+    }
+    let mut running = family(out, "tidegate_run_active", Kind::Gauge, "1 while a run is under way, else 0.");
+    for pipeline in &status.pipelines {
+        running.series(&[("pipeline", pipeline.id.as_str())], u8::from(pipeline.run.is_some()));
+    }
+    let help = "Rows that the gate still waits for before it looks, while it does.";
+    let mut waiting = family(out, "tidegate_gate_rows_awaited", Kind::Gauge, help);
+    for pipeline in &status.pipelines {
+        if let Some(rows) = pipeline.run.as_ref().and_then(|run| run.waiting_rows) {
+            waiting.series(&[("pipeline", pipeline.id.as_str())], rows);
+        }
+    }
+}
+
+fn plugins(out: &mut String, status: &Status) {
+    let mut info = family(out, "tidegate_plugin_info", Kind::Gauge, "A loaded plugin, and the digest of its component; always 1.");
+    for plugin in &status.plugins {
+        let labels = [("plugin", plugin.name.as_str()), ("kind", &plugin.kind), ("version", &plugin.version), ("sha256", &plugin.digest)];
+        info.series(&labels, 1);
+    }
+    let mut calls = family(out, "tidegate_plugin_calls_total", Kind::Counter, "Calls of a plugin since the start, by how they ended.");
+    for plugin in &status.plugins {
+        calls.series(&[("plugin", plugin.name.as_str()), ("outcome", "ok")], plugin.calls.0);
+        calls.series(&[("plugin", plugin.name.as_str()), ("outcome", "failed")], plugin.calls.1);
+    }
+    let help = "Attempts to replace a plugin since the start, by whether the new one serves.";
+    let mut reloads = family(out, "tidegate_plugin_reloads_total", Kind::Counter, help);
+    for plugin in &status.plugins {
+        let refused = plugin.reloads.iter().filter(|reload| reload.refused.is_some()).count();
+        reloads.series(&[("plugin", plugin.name.as_str()), ("outcome", "ok")], plugin.reloads.len() - refused);
+        reloads.series(&[("plugin", plugin.name.as_str()), ("outcome", "refused")], refused);
+    }
+}
+
+fn family<'a>(out: &'a mut String, name: &'static str, kind: Kind, help: &str) -> Family<'a> {
+    let word = match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+    };
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {word}");
+    Family { out, name }
+}
+
+impl Family<'_> {
+    fn series(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.out.push_str(self.name);
+        for (index, (name, value)) in labels.iter().enumerate() {
+            let _ = write!(self.out, "{}{name}=\"", if index == 0 { '{' } else { ',' });
+            for letter in value.chars() {
+                match letter {
+                    '\\' => self.out.push_str("\\\\"),
+                    '"' => self.out.push_str("\\\""),
+                    '\n' => self.out.push_str("\\n"),
+                    other => self.out.push(other),
+                }
+            }
+            self.out.push('"');
+        }
+        if !labels.is_empty() {
+            self.out.push('}');
+        }
+        let _ = writeln!(self.out, " {value}");
+    }
+}
+
+fn seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
