@@ -79,6 +79,16 @@ pub enum Command {
     },
     /// Check the settings file and everything it refers to; run nothing
     Check,
+    /// Follow the sources, serve the champion, take labels, retrain and judge, until told to stop
+    Up(Up),
+    /// Answer the rows of a file with the champion
+    Predict(Predict),
+    /// Take in labels that come by id, after their rows
+    Labels {
+        /// CSV with a header, columns `id`, `label` and, if the labels became known earlier than now, `known_at`; `-` reads stdin
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Pull new rows, retrain if a trigger is due, judge, decide
     #[command(after_help = "Exit codes: 0 promoted or nothing to do, 1 error, 2 usage or settings, 3 rejected, 4 held")]
     Run {
@@ -113,6 +123,24 @@ pub enum Command {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
+    /// Make a model that was trained elsewhere champion
+    Import {
+        /// Folder of `model.safetensors` and `model.json`, as `export` writes them
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Why, for the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Write a version's two files into a folder
+    Export {
+        /// The version, such as `v3`
+        #[arg(id = "number", value_name = "VERSION")]
+        version: VersionNo,
+        /// Folder to write into; made when it is missing
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
     /// Tell the story of a version: data, training, measurements, verdicts, who decided
     Explain {
         /// The version, such as `v3`; the champion, when left out
@@ -125,9 +153,73 @@ pub enum Command {
     /// Look at plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Who may call the server from outside
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Compile a component from stdin to stdout; the binary starts itself with it
     #[command(name = "compile-plugin", hide = true)]
     CompilePlugin,
+}
+
+/// `tidegate up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Address and port to listen on; those of `[serve]`, when left out
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Replay the sources at so many rows a second, on a clock that follows the rows
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub replay: Option<u32>,
+    /// Stop when the replayed history has ended
+    #[arg(long, requires = "replay")]
+    pub once: bool,
+}
+
+/// `tidegate predict`.
+#[derive(Debug, Args)]
+pub struct Predict {
+    /// CSV with a header and the contract's columns
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where to write the answers; stdout, when left out
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The version that answers; the champion, when left out
+    #[arg(long = "by", value_name = "VERSION")]
+    pub number: Option<VersionNo>,
+}
+
+/// `tidegate token`.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print its secret, which is kept nowhere
+    Create {
+        /// Its name
+        name: String,
+        /// What it allows
+        #[arg(long, value_enum)]
+        role: TokenRole,
+    },
+    /// List names and roles
+    List,
+    /// Take a token back
+    Revoke {
+        /// Its name
+        name: String,
+    },
+}
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TokenRole {
+    /// See the status and the metrics
+    Read,
+    /// Ask for predictions
+    Predict,
+    /// Send labels
+    Label,
+    /// Everything
+    Operate,
 }
 
 /// `tidegate backtest`.
@@ -185,6 +277,12 @@ pub enum JournalCommand {
 pub enum PluginCommand {
     /// List the plugins in the plugin folder
     List,
+    /// Let a running host look at its plugin folder now
+    Reload {
+        /// Only this plugin
+        #[arg(value_name = "NAME")]
+        plugin: Option<String>,
+    },
     /// Show one plugin's manifest, imports, limits and grants
     Inspect {
         /// The plugin's name, or the path of a component

@@ -12,6 +12,7 @@ mod logging;
 mod progress;
 mod report;
 mod terminal;
+mod up;
 
 use std::process::ExitCode;
 

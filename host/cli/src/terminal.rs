@@ -50,6 +50,12 @@ impl Terminal {
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
 
+    /// Tells on stderr how a service fares.
+    pub fn said(&self, text: &str, value: impl FnOnce() -> Value) {
+        let line = if self.json { format!("{}\n", value()) } else { format!("{text}\n") };
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+
     /// Prints a failure.
     pub fn failure(&self, failure: &Failure) {
         let text = if self.json { format!("{}\n", failure.json()) } else { failure.render(self.color_err) };

@@ -96,6 +96,16 @@ pub enum Family {
     Mlp,
 }
 
+impl Family {
+    /// The word in configurations.
+    pub fn word(self) -> &'static str {
+        match self {
+            Family::Linear => "linear",
+            Family::Mlp => "mlp",
+        }
+    }
+}
+
 /// How much rows of each class count in training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -82,6 +82,16 @@ pub struct Plugins {
     pub alerters: Vec<PluginStep<dyn AlertPort>>,
 }
 
+impl Plugins {
+    /// Name and digest of each, in the order of the loop.
+    pub fn components(&self) -> impl Iterator<Item = (PluginName, Digest)> {
+        let source = std::iter::once((self.source.name.clone(), self.source.digest));
+        let cleaners = self.cleaners.iter().map(|step| (step.name.clone(), step.digest));
+        let evaluators = self.evaluators.iter().map(|step| (step.name.clone(), step.digest));
+        source.chain(cleaners).chain(evaluators).chain(self.alerters.iter().map(|step| (step.name.clone(), step.digest)))
+    }
+}
+
 /// Where a pipeline keeps everything.
 #[derive(Clone)]
 pub struct Stores {

@@ -107,6 +107,16 @@ impl CallError {
         }
     }
 
+    /// How the call ended, in a word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            CallError::Refused { .. } => "refused",
+            CallError::Trapped { .. } => "trapped",
+            CallError::OverLimit { .. } => "over-limit",
+            CallError::Incompatible { .. } => "incompatible",
+        }
+    }
+
     /// What to change, naming the key.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -120,6 +120,17 @@ impl<W: World> Slot<W> {
         step: &'static str,
         with: impl FnOnce(&mut Store<HostState>, &W) -> wasmtime::Result<Result<T, Breach>>,
     ) -> Result<T, CallError> {
+        let result = self.call_once(step, with);
+        let outcome = result.as_ref().map_or_else(CallError::word, |_| "ok");
+        metrics::counter!("tidegate_plugin_calls_total", "plugin" => self.name().to_string(), "outcome" => outcome).increment(1);
+        result
+    }
+
+    fn call_once<T>(
+        &mut self,
+        step: &'static str,
+        with: impl FnOnce(&mut Store<HostState>, &W) -> wasmtime::Result<Result<T, Breach>>,
+    ) -> Result<T, CallError> {
         let mut live = match self.live.take() {
             Some(live) => live,
             None => self.start()?,

@@ -150,7 +150,7 @@ fn readiness(app: &App, word: &str) -> Response {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = app.metrics.render(&app.ports.views.status().await);
+    let text = app.metrics.render(&app.ports.views.status().await) + &app.ports.views.counters();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

@@ -139,11 +139,6 @@ fn plugins(out: &mut String, status: &Status) {
         let labels = [("plugin", plugin.name.as_str()), ("kind", &plugin.kind), ("version", &plugin.version), ("sha256", &plugin.digest)];
         info.series(&labels, 1);
     }
-    let mut calls = family(out, "tidegate_plugin_calls_total", Kind::Counter, "Calls of a plugin since the start, by how they ended.");
-    for plugin in &status.plugins {
-        calls.series(&[("plugin", plugin.name.as_str()), ("outcome", "ok")], plugin.calls.0);
-        calls.series(&[("plugin", plugin.name.as_str()), ("outcome", "failed")], plugin.calls.1);
-    }
     let help = "Attempts to replace a plugin since the start, by whether the new one serves.";
     let mut reloads = family(out, "tidegate_plugin_reloads_total", Kind::Counter, help);
     for plugin in &status.plugins {

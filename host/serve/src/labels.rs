@@ -125,6 +125,7 @@ fn refused(failure: LabelError) -> Refusal {
             let sentence = format!("{count} {noun} neither predicted nor ingested{listed}; nothing was kept, send the others without them");
             Refusal { ids, ..Refusal::unprocessable(sentence) }
         }
+        LabelError::NotById => Refusal::unprocessable(format!("{failure}; none was kept")),
         LabelError::Failed(why) => {
             error!(error = why, "could not keep labels");
             Refusal::later(format!("the labels could not be stored, and none was kept: {why}; send the same request again"))

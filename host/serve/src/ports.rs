@@ -139,6 +139,9 @@ pub enum LabelError {
     /// These ids were neither predicted nor ingested.
     #[error("{} of the labels name rows that were neither predicted nor ingested", .0.len())]
     Unknown(Vec<String>),
+    /// The labels of this pipeline come with its rows.
+    #[error("labels of this pipeline come with its rows, not by id; `by_id = true` in its contract's `label` takes them by id")]
+    NotById,
     /// They could not be stored; the same request can be sent again.
     #[error("the labels could not be stored: {0}")]
     Failed(String),
@@ -152,4 +155,9 @@ pub trait Views: Send + Sync {
 
     /// Why the host should not be sent requests, a sentence each; none when it is ready.
     fn unready(&self) -> Vec<String>;
+
+    /// What else the host counts, as Prometheus reads it; appended to the server's own metrics.
+    fn counters(&self) -> String {
+        String::new()
+    }
 }

@@ -159,8 +159,6 @@ pub struct PluginStatus {
     pub digest: String,
     /// The pipelines that use it.
     pub pipelines: Vec<PipelineId>,
-    /// Calls that ended well, and badly, since the start.
-    pub calls: (u64, u64),
     /// Attempts to replace it since the start, newest first.
     pub reloads: Vec<Reload>,
 }

@@ -11,6 +11,7 @@ use crate::config::section::grouped;
 use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 use crate::terminal::{Terminal, table};
+use crate::up::control::{self, Answer, Command as Order};
 
 /// Ingests what the source has, and says what became of the rows.
 ///
@@ -21,6 +22,15 @@ pub fn ingest(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
     config.check_files()?;
     config.unserved("ingest").iter().for_each(|note| terminal.note(note));
     let chosen = chosen(&config, global)?;
+    match compose::block_on(control::ask(&config, &chosen.id, Order::Ingest))? {
+        Some(Answer::Ingested { rows, rows_total }) => {
+            let text = || format!("{} new rows taken in by the running host; {} in all\n", grouped(rows), grouped(rows_total));
+            terminal.result(text, || json!({ "rows": rows, "rows_total": rows_total }));
+            return Ok(Exit::Ok);
+        }
+        Some(_) => return Err(control::misunderstood()),
+        None => {}
+    }
     compose::with_state(&config, async |state| {
         let observer = Box::new(Rows(Progress::start(terminal, "ingest")));
         let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::Arriving, observer).await?;

@@ -6,9 +6,13 @@ mod contract;
 mod ingest;
 mod init;
 mod journal;
+mod labels;
 mod plugin;
+mod predict;
 mod replay;
 mod run;
+mod token;
+mod up;
 mod versions;
 
 use crate::args::{Arguments, Command};
@@ -25,6 +29,12 @@ pub fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fail
     match &arguments.command {
         Command::Init { folder } => init::init(folder, terminal),
         Command::Check => check::check(global, terminal),
+        Command::Up(options) => up::up(global, options, terminal),
+        Command::Predict(options) => predict::predict(global, options, terminal),
+        Command::Labels { file } => labels::labels(global, file, terminal),
+        Command::Import { folder, reason } => versions::import(global, folder, reason.as_deref(), terminal),
+        Command::Export { version, folder } => versions::export(global, *version, folder, terminal),
+        Command::Token(command) => token::token(global, command, terminal),
         Command::Run { force } => run::run(global, *force, terminal),
         Command::Backtest(options) => replay::replay(global, options, terminal),
         Command::Ingest => ingest::ingest(global, terminal),
@@ -46,6 +56,33 @@ pub fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fail
 #[cfg(test)]
 pub fn example() -> &'static str {
     init::EXAMPLE
+}
+
+pub use labels::label_failure;
+pub use versions::model_files;
+
+/// Opens a file that an operator named.
+///
+/// # Errors
+/// A [`Failure`] that names it.
+#[expect(clippy::disallowed_methods, reason = "files that operators name are read by the command line")]
+fn open(path: &std::path::Path) -> Result<std::fs::File, Failure> {
+    std::fs::File::open(path).map_err(|error| {
+        let text = format!("could not open `{}`", path.display());
+        Failure::from(anyhow::Error::new(error).context(text))
+    })
+}
+
+/// Makes a file that an operator named.
+///
+/// # Errors
+/// A [`Failure`] that names it.
+#[expect(clippy::disallowed_methods, reason = "files that operators name are written by the command line")]
+fn create(path: &std::path::Path) -> Result<std::fs::File, Failure> {
+    std::fs::File::create(path).map_err(|error| {
+        let text = format!("could not write `{}`", path.display());
+        Failure::from(anyhow::Error::new(error).context(text))
+    })
 }
 
 /// The settings of every command but `backtest`, which takes several.

@@ -12,6 +12,7 @@ use crate::compose;
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
 use crate::terminal::{Terminal, table};
+use crate::up::control::{self, Answer, Command as Order};
 
 /// Lists or inspects plugins.
 ///
@@ -19,13 +20,43 @@ use crate::terminal::{Terminal, table};
 /// A [`Failure`] when a plugin does not load.
 pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
+    if let PluginCommand::Reload { plugin } = command {
+        return reload(&config, plugin.as_deref(), global, terminal);
+    }
     compose::with_state(&config, async |state| {
         let sandbox = compose::sandbox(&config, state)?;
         match command {
             PluginCommand::List => list(&config, &sandbox, terminal),
             PluginCommand::Inspect { plugin } => inspect(&config, &sandbox, plugin, terminal),
+            PluginCommand::Reload { .. } => Ok(Exit::Ok),
         }
     })
+}
+
+/// Asks the running host to look at its plugin folder.
+fn reload(config: &Config, named: Option<&str>, global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
+    let wrong = |error: tidegate_vocab::IdError| Failure::usage(error.to_string(), "name a plugin of the folder");
+    let plugin: Option<PluginName> = named.map(str::parse).transpose().map_err(wrong)?;
+    let first = config.pipelines.first().map(|pipeline| pipeline.id.to_string());
+    let chosen = config.pipeline(global.pipeline.as_deref().or(first.as_deref()))?;
+    let plugins = match compose::block_on(control::ask(config, &chosen.id, Order::Reload { plugin }))? {
+        Some(Answer::Reloaded { plugins }) => plugins,
+        Some(_) => return Err(control::misunderstood()),
+        None => {
+            return Err(Failure::usage(
+                "no host runs on this state folder",
+                "`tidegate up` starts one; the other commands load plugins anew each time",
+            ));
+        }
+    };
+    let line = |(name, refused): &(PluginName, Option<String>)| match refused {
+        None => format!("{name}: replaced\n"),
+        Some(why) => format!("{name}: the old one stays: {why}\n"),
+    };
+    let text = || if plugins.is_empty() { "no plugin has changed\n".to_owned() } else { plugins.iter().map(line).collect() };
+    let value = |(name, refused): &(PluginName, Option<String>)| json!({ "plugin": name, "replaced": refused.is_none(), "why": refused });
+    terminal.result(text, || plugins.iter().map(value).collect());
+    Ok(if plugins.iter().all(|(_, refused)| refused.is_none()) { Exit::Ok } else { Exit::Error })
 }
 
 fn list(config: &Config, sandbox: &Sandbox, terminal: &Terminal) -> Result<Exit, Failure> {

@@ -14,6 +14,7 @@ use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 use crate::report::verdict_table;
 use crate::terminal::Terminal;
+use crate::up::control::{self, Answer, Command as Order};
 
 /// Ingests, retrains if a trigger is due (or `force` says so), judges and decides.
 ///
@@ -24,6 +25,21 @@ pub fn run(global: &Global, force: bool, terminal: &Terminal) -> Result<Exit, Fa
     config.check_files()?;
     config.unserved("run").iter().for_each(|note| terminal.note(note));
     let chosen = chosen(&config, global)?;
+    let order = Order::Run { force, operator: super::versions::operator() };
+    match compose::block_on(control::ask(&config, &chosen.id, order))? {
+        Some(Answer::Running { rows, run, trigger }) => {
+            let text = || match (&run, &trigger) {
+                (Some(run), Some(trigger)) => {
+                    format!("{} new rows; the running host is at {run}, because {trigger}\n", grouped(rows))
+                }
+                _ => format!("{} new rows; no trigger is due, nothing to do\n", grouped(rows)),
+            };
+            terminal.result(text, || json!({ "rows": rows, "run": run, "trigger": trigger, "decision": null }));
+            return Ok(Exit::Ok);
+        }
+        Some(_) => return Err(control::misunderstood()),
+        None => {}
+    }
     compose::with_state(&config, async |state| {
         let observer = Box::new(Watch { progress: Progress::start(terminal, "run") });
         let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::HeldOut, observer).await?;

@@ -1,19 +1,29 @@
 //! `tidegate models`, `promote`, `rollback`, `explain`: versions and the decisions about them.
 
 use serde_json::json;
-use tidegate_pipeline::{Silent, promote as promote_version, roll_back};
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use tidegate_pipeline::{Pipeline, PipelineError, Silent, import as import_version, promote as promote_version, roll_back};
 use tidegate_policy::GateRows;
-use tidegate_store::{MetaStore as _, StateFolder};
+use tidegate_store::{Blobs as _, MetaStore as _, StateFolder};
 use tidegate_vocab::{Alias, DecidedBy, Decision, ModelVersion, VersionNo};
 
 use super::{chosen, config};
 use crate::args::Global;
 use crate::compose;
-use crate::config::PipelineConfig;
 use crate::config::section::grouped;
+use crate::config::{Config, PipelineConfig};
 use crate::failure::{Exit, Failure};
 use crate::report::{decision_word, verdict_table};
 use crate::terminal::{Terminal, table};
+use crate::up::control::{self, Answer, Command as Order};
+
+/// The files of a model.
+const WEIGHTS: &str = "model.safetensors";
+const MANIFEST: &str = "model.json";
+/// Bytes of one of them.
+const MODEL_BYTES_MAX: u64 = 4 << 30;
 
 /// Lists the versions of a pipeline.
 ///
@@ -68,12 +78,9 @@ fn word(version: &ModelVersion) -> String {
 pub fn promote(global: &Global, version: VersionNo, reason: Option<&str>, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
-    compose::with_state(&config, async |state| {
-        let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::Arriving, Box::new(Silent)).await?;
-        let decision = promote_version(&mut pipeline, version, &operator(), reason.unwrap_or("promoted by hand")).await?;
-        show_move(&decision, terminal);
-        Ok(Exit::Ok)
-    })
+    let reason = reason.unwrap_or("promoted by hand").to_owned();
+    let asked = Order::Promote { version, reason: reason.clone(), operator: operator() };
+    moved(&config, chosen, asked, terminal, async |pipeline| promote_version(pipeline, version, &operator(), &reason).await)
 }
 
 /// Makes the version that served before, or `to`, champion again.
@@ -83,12 +90,92 @@ pub fn promote(global: &Global, version: VersionNo, reason: Option<&str>, termin
 pub fn rollback(global: &Global, to: Option<VersionNo>, reason: Option<&str>, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
+    let reason = reason.unwrap_or("rolled back by hand").to_owned();
+    let asked = Order::Rollback { version: to, reason: reason.clone(), operator: operator() };
+    moved(&config, chosen, asked, terminal, async |pipeline| roll_back(pipeline, to, &operator(), &reason).await)
+}
+
+/// Makes a model that was trained elsewhere champion.
+///
+/// # Errors
+/// A [`Failure`] when the files are not there, or do not fit the contract.
+pub fn import(global: &Global, folder: &Path, reason: Option<&str>, terminal: &Terminal) -> Result<Exit, Failure> {
+    let config = config(global)?;
+    let chosen = chosen(&config, global)?;
+    let reason = reason.unwrap_or("imported by hand").to_owned();
+    // Read here first, so that a missing file is this command's error; and the host reads it by its whole path.
+    let (weights, manifest) = model_files(folder)?;
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let asked = Order::Import { folder, reason: reason.clone(), operator: operator() };
+    moved(&config, chosen, asked, terminal, async |pipeline| {
+        import_version(pipeline, weights.clone().into(), manifest.clone().into(), &operator(), &reason).await
+    })
+}
+
+/// The two files of a model.
+///
+/// # Errors
+/// A [`Failure`] that names the one that cannot be read.
+pub fn model_files(folder: &Path) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+    let read = |name: &str| -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        let path = folder.join(name);
+        let failed = |error| Failure::from(anyhow::Error::new(error).context(format!("could not read `{}`", path.display())));
+        super::open(&path)?.take(MODEL_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
+        Ok(bytes)
+    };
+    Ok((read(WEIGHTS)?, read(MANIFEST)?))
+}
+
+/// Writes a version's two files.
+///
+/// # Errors
+/// A [`Failure`] when there is no such version, or the folder cannot be written.
+pub fn export(global: &Global, number: VersionNo, folder: &Path, terminal: &Terminal) -> Result<Exit, Failure> {
+    let config = config(global)?;
+    let chosen = chosen(&config, global)?;
     compose::with_state(&config, async |state| {
-        let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::Arriving, Box::new(Silent)).await?;
-        let decision = roll_back(&mut pipeline, to, &operator(), reason.unwrap_or("rolled back by hand")).await?;
-        show_move(&decision, terminal);
+        let version = state.meta.version(&chosen.id, number).await?;
+        let unknown = || Failure::usage(format!("there is no {number}"), "`tidegate models` lists the versions");
+        let version = version.ok_or_else(unknown)?;
+        make_folder(folder)?;
+        for (name, digest) in [(WEIGHTS, version.weights), (MANIFEST, version.manifest)] {
+            let (bytes, path) = (state.blobs.get(&digest).await?, folder.join(name));
+            let failed = |error| Failure::from(anyhow::Error::new(error).context(format!("could not write `{}`", path.display())));
+            super::create(&path)?.write_all(&bytes).map_err(failed)?;
+        }
+        let text = || format!("{number} is in `{}`\n", folder.display());
+        terminal.result(text, || json!({ "version": number, "folder": folder, "weights": version.weights, "manifest": version.manifest }));
         Ok(Exit::Ok)
     })
+}
+
+#[expect(clippy::disallowed_methods, reason = "folders that operators name are made by the command line")]
+fn make_folder(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        let text = format!("could not make the folder `{}`", folder.display());
+        Failure::from(anyhow::Error::new(error).context(text))
+    })
+}
+
+/// Moves the champion: through the running host if there is one, else here.
+fn moved(
+    config: &Config,
+    chosen: &PipelineConfig,
+    order: Order,
+    terminal: &Terminal,
+    here: impl AsyncFnOnce(&mut Pipeline) -> Result<Decision, PipelineError>,
+) -> Result<Exit, Failure> {
+    let decision = match compose::block_on(control::ask(config, &chosen.id, order))? {
+        Some(Answer::Decided { decision }) => *decision,
+        Some(_) => return Err(control::misunderstood()),
+        None => compose::with_state(config, async |state| {
+            let mut pipeline = compose::pipeline(config, chosen, state, GateRows::Arriving, Box::new(Silent)).await?;
+            Ok(here(&mut pipeline).await?)
+        })?,
+    };
+    show_move(&decision, terminal);
+    Ok(Exit::Ok)
 }
 
 fn show_move(decision: &Decision, terminal: &Terminal) {
@@ -98,7 +185,7 @@ fn show_move(decision: &Decision, terminal: &Terminal) {
 }
 
 /// The name under which a person's decisions are journalled.
-fn operator() -> String {
+pub(super) fn operator() -> String {
     std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "someone".to_owned())
 }
 

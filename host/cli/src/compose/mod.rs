@@ -16,7 +16,7 @@ use tidegate_store::{CompiledFolder, StateFolder, StoreError};
 use tidegate_vocab::limits::{EPOCH_TICK_MS, POLL_BYTES_MAX, POLL_ROWS_MAX};
 use tidegate_vocab::{Clock, Seed};
 
-pub use plugins::{load_file, load_plugin, plugins};
+pub use plugins::{Loaded, Maker, check_evaluator, load_component, load_file, load_plugin, plugins};
 
 use crate::config::{Config, PipelineConfig};
 use crate::failure::Failure;

@@ -64,7 +64,8 @@ impl Maker<'_> {
         Ok(step(used, loaded, Box::new(port)))
     }
 
-    fn settings(&self, used: &PluginUse, loaded: &Loaded) -> PluginSettings {
+    /// How a plugin is used.
+    pub fn settings(&self, used: &PluginUse, loaded: &Loaded) -> PluginSettings {
         settings(self.config, &loaded.plugin, used, self.clock)
     }
 }
@@ -89,6 +90,23 @@ fn check_metrics(config: &Config, pipeline: &PipelineConfig, plugins: &mut Plugi
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let hint = format!("the evaluators report {}", if names.is_empty() { "nothing".to_owned() } else { list(&names) });
     Err(Failure::usage(text, hint).at(&config.file, pipeline.span.clone(), "its gate"))
+}
+
+/// An evaluator that replaces another reports what the gate judges by, as far as no other evaluator does.
+///
+/// # Errors
+/// A [`Failure`] that names the metric.
+pub fn check_evaluator(pipeline: &PipelineConfig, step: &mut PluginStep<dyn EvaluatePort>) -> Result<(), Failure> {
+    let Some(port) = step.port.as_mut() else { return Ok(()) };
+    let reported = port.metrics().map_err(|error| Failure::new(&error, error.hint()))?;
+    let judged = pipeline.gate.rules.iter().find(|rule| !reported.iter().any(|metric| metric.name == rule.metric));
+    match judged {
+        Some(rule) if pipeline.evaluators.len() == 1 => {
+            let text = format!("the new `{}` does not report `{}`, which gate rule `{}` judges", step.name, rule.metric, rule.id);
+            Err(Failure::usage(text, "build it so that it does, or change the rule and restart"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Loads the component `NAME.wasm` of the plugin folder.

@@ -236,10 +236,20 @@ impl Config {
         self.plugin.get(plugin).cloned().unwrap_or_default()
     }
 
+    /// Where `up` listens.
+    pub fn serve_listen(&self) -> std::net::SocketAddr {
+        self.serve.as_ref().map_or_else(serve::default_listen, |serve| serve.listen)
+    }
+
+    /// The file of tokens.
+    pub fn tokens_file(&self) -> PathBuf {
+        self.serve.as_ref().map_or_else(|| self.store.folder.join("tokens"), |serve| serve.tokens.clone())
+    }
+
     /// Whether the file has sections that `command` has no use for, as one note; `None` where it uses all of them.
     pub fn unserved(&self, command: &str) -> Option<String> {
         let mut sections = Vec::new();
-        if self.serve.is_some() {
+        if self.serve.is_some() && command == "backtest" {
             sections.push("[serve]".to_owned());
         }
         for pipeline in self.pipelines.iter().filter(|pipeline| pipeline.rollout.is_some()) {

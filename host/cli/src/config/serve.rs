@@ -18,7 +18,7 @@ pub(super) fn serve(root: &Section<'_>, folder: &Path) -> Option<ServeConfig> {
     let section = root.section("serve")?;
     let listen = section.parsed("listen", "an address and a port such as `127.0.0.1:7070`", |text| text.parse().ok());
     let tokens = section.text("tokens");
-    let listen: SocketAddr = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7070)));
+    let listen: SocketAddr = listen.unwrap_or_else(default_listen);
     if !listen.ip().is_loopback() && tokens.is_none() {
         let hint = "add `tokens = \"state/tokens\"`, or listen on `127.0.0.1`".to_owned();
         section.problem(
@@ -31,4 +31,9 @@ pub(super) fn serve(root: &Section<'_>, folder: &Path) -> Option<ServeConfig> {
     let tokens = folder.join(tokens.map_or_else(|| "state/tokens".to_owned(), |tokens| tokens.value));
     section.finish();
     Some(ServeConfig { listen, tokens })
+}
+
+/// Where `up` listens when nothing else is written: this machine only.
+pub fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7070))
 }

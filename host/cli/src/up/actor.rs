@@ -9,12 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_model::Trained;
-use tidegate_pipeline::{
-    Event, Outcome, Pipeline, PipelineError, Replacement, SourceState, import, ingest_some, promote, roll_back,
-};
+use tidegate_pipeline::{Event, Outcome, Pipeline, PipelineError, Replacement, SourceState, import, ingest_some, promote, roll_back};
 use tidegate_policy::outlook;
 use tidegate_serve::Node;
-use tidegate_vocab::{Clock as _, PluginName, RunId};
+use tidegate_vocab::{Clock as _, RunId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -43,8 +41,8 @@ pub enum Message {
     Wake,
     /// An operator asks for something.
     Command(Command, oneshot::Sender<Answer>),
-    /// A plugin takes the place of the one of its name. The answer is why it could not.
-    Replace(PluginName, Vec<Replacement>, oneshot::Sender<Result<(), String>>),
+    /// A plugin takes the place of another, wherever it is used. The answer is why it could not.
+    Replace(Vec<Replacement>, oneshot::Sender<Result<(), String>>),
     /// Something that the journal should tell.
     Note(&'static str, serde_json::Value),
 }
@@ -76,8 +74,7 @@ impl Actor {
     /// Works until the host stops. Errors of steps are shown, logged and tried again; they end nothing.
     pub async fn run(mut self, inbox: &mut mpsc::Receiver<Message>) {
         let cancel = Arc::new(AtomicBool::new(false));
-        let mut pace =
-            Pace { poll_at: Instant::now(), backoff_ms: BACKOFF_MS.0, source: SourceState::More, training: None, cancel };
+        let mut pace = Pace { poll_at: Instant::now(), backoff_ms: BACKOFF_MS.0, source: SourceState::More, training: None, cancel };
         if let Err(error) = self.router.refresh().await {
             self.stalled(&error);
         }
@@ -200,7 +197,7 @@ impl Actor {
                     self.stalled(&error.into());
                 }
             }
-            Message::Replace(_, replacements, done) => {
+            Message::Replace(replacements, done) => {
                 let mut replaced = Ok(());
                 for replacement in replacements {
                     if let Err(error) = self.pipeline.replace(replacement).await {
@@ -277,12 +274,7 @@ impl Actor {
         let settings = pipeline.settings();
         let now = pipeline.clock_now();
         let next = outlook(&settings.triggers, &state.triggers, now);
-        let plugins = pipeline.plugins();
-        let components = std::iter::once((plugins.source.name.clone(), plugins.source.digest))
-            .chain(plugins.cleaners.iter().map(|step| (step.name.clone(), step.digest)))
-            .chain(plugins.evaluators.iter().map(|step| (step.name.clone(), step.digest)))
-            .chain(plugins.alerters.iter().map(|step| (step.name.clone(), step.digest)))
-            .collect();
+        let components = pipeline.plugins().components().collect();
         let quality = state.quality.points();
         self.board.write(|live| {
             live.now = now;
@@ -305,4 +297,3 @@ impl Actor {
         });
     }
 }
-

@@ -1,7 +1,9 @@
 //! What an actor shows of itself: the little that the store does not say.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tidegate_sandbox::Plugin;
 use tidegate_serve::{Node, Reload};
 use tidegate_vocab::{Digest, PluginName, QualityPoint, Timestamp};
 use tokio::sync::watch;
@@ -82,21 +84,39 @@ impl Board {
     }
 }
 
-/// Attempts to replace plugins since the start.
+/// What is known of the plugins in use.
 #[derive(Default)]
-pub struct Reloads(Mutex<std::collections::BTreeMap<PluginName, Vec<Reload>>>);
+pub struct PluginBook(Mutex<BTreeMap<PluginName, PluginFacts>>);
 
-impl Reloads {
-    /// Notes an attempt.
-    pub fn note(&self, plugin: &PluginName, reload: Reload) {
+/// What is known of one plugin.
+#[derive(Debug, Clone, Default)]
+pub struct PluginFacts {
+    /// Its kind, in a word.
+    pub kind: String,
+    /// The version that its manifest says.
+    pub version: String,
+    /// Attempts to replace it since the start, newest first.
+    pub reloads: Vec<Reload>,
+}
+
+impl PluginBook {
+    /// Notes what is in use.
+    pub fn in_use(&self, plugin: &Plugin) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_plugin = all.entry(plugin.clone()).or_default();
-        of_plugin.insert(0, reload);
-        of_plugin.truncate(RELOADS_MAX);
+        let facts = all.entry(plugin.name().clone()).or_default();
+        (facts.kind, facts.version) = (plugin.kind().to_string(), plugin.manifest().version.clone());
     }
 
-    /// The attempts with one plugin, newest first.
-    pub fn of(&self, plugin: &PluginName) -> Vec<Reload> {
+    /// Notes an attempt to replace it.
+    pub fn attempt(&self, plugin: &PluginName, reload: Reload) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let reloads = &mut all.entry(plugin.clone()).or_default().reloads;
+        reloads.insert(0, reload);
+        reloads.truncate(RELOADS_MAX);
+    }
+
+    /// What is known of one plugin.
+    pub fn of(&self, plugin: &PluginName) -> PluginFacts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(plugin).cloned().unwrap_or_default()
     }
 }

@@ -167,6 +167,11 @@ pub async fn ask(config: &Config, pipeline: &PipelineId, command: Command) -> Re
     }
 }
 
+/// The answer was to something else: a bug of the host, or a host of another version.
+pub fn misunderstood() -> Failure {
+    Failure::usage("the running host answered something else", "restart it with this version")
+}
+
 /// The socket of a running host. Removed when dropped.
 pub struct Socket {
     path: PathBuf,
@@ -229,10 +234,7 @@ impl Drop for Socket {
     }
 }
 
-async fn answer_one<F: Future<Output = Answer>>(
-    stream: UnixStream,
-    execute: impl Fn(PipelineId, Command) -> F,
-) -> std::io::Result<()> {
+async fn answer_one<F: Future<Output = Answer>>(stream: UnixStream, execute: impl Fn(PipelineId, Command) -> F) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read.take(LINE_BYTES_MAX)).read_line(&mut line).await?;

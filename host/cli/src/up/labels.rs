@@ -43,7 +43,6 @@ impl LabelSink for Labels {
         match kept {
             LabelsKept::Unknown(ids) => Err(LabelError::Unknown(ids)),
             LabelsKept::Kept { added, unchanged } => {
-                metrics::counter!("tidegate_labels_total", "pipeline" => pipeline.to_string()).increment(added);
                 // A full inbox is one that will be looked at anyway.
                 let _ = inbox.try_send(Message::Wake);
                 Ok(LabelsAdded { added, unchanged })

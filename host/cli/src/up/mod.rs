@@ -20,3 +20,4 @@ mod routes;
 mod views;
 
 pub use host::{Options, up};
+pub use routes::load_arm;

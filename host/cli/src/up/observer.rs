@@ -16,8 +16,7 @@ pub struct Watch {
 }
 
 impl Observer for Watch {
-    fn committed(&mut self, rows: u64, total: u64) {
-        metrics::counter!("tidegate_rows_total", "pipeline" => self.pipeline.to_string()).increment(rows);
+    fn committed(&mut self, _rows: u64, total: u64) {
         self.board.write(|live| live.rows = total);
     }
 
@@ -74,12 +73,9 @@ pub fn show_training(board: &Board, run: &Run, progress: &Progress<'_>) {
 /// Says what the counters mean, once.
 pub fn describe() {
     use metrics::describe_counter;
-    describe_counter!("tidegate_rows_total", "Rows committed since the host started.");
     describe_counter!("tidegate_rows_scored_total", "Rows whose label was compared with an answer since the host started.");
     describe_counter!("tidegate_runs_total", "Runs started since the host started.");
     describe_counter!("tidegate_decisions_total", "Decisions since the host started, by kind.");
-    describe_counter!("tidegate_plugin_reloads_total", "Attempts to replace a plugin since the host started, by result.");
-    describe_counter!("tidegate_predictions_logged_total", "Predictions written to the log since the host started.");
-    describe_counter!("tidegate_labels_total", "Labels taken in by id since the host started.");
+    describe_counter!("tidegate_plugin_calls_total", "Calls of a plugin since the host started, by how they ended.");
     describe_counter!("tidegate_pipeline_errors_total", "Steps of a pipeline that failed since the host started, and were tried again.");
 }

@@ -124,11 +124,7 @@ impl Writer {
     async fn keep(&self, pipeline: &PipelineId, rows: &[LoggedPrediction], stop: &CancellationToken) {
         loop {
             match self.stores.feedback.log_predictions(self.stores.fence, pipeline, rows).await {
-                Ok(()) => {
-                    let counter = metrics::counter!("tidegate_predictions_logged_total", "pipeline" => pipeline.to_string());
-                    counter.increment(rows.len() as u64);
-                    return;
-                }
+                Ok(()) => return,
                 Err(error) if stop.is_cancelled() => {
                     tracing::error!(%pipeline, rows = rows.len(), %error, "predictions not logged");
                     return;

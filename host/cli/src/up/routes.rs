@@ -10,7 +10,7 @@ use tidegate_model::Model;
 use tidegate_pipeline::Stores;
 use tidegate_sandbox::{CallError, Cleaner, Plugin, PluginSettings, Sandbox};
 use tidegate_serve::{Arm, Clean, CleanedRequest, ModelRoute, Routes};
-use tidegate_vocab::{Alias, Batch, Clock, ModelVersion, PipelineId, VersionNo, VersionState};
+use tidegate_vocab::{Alias, Batch, Clock, Contract, ModelVersion, PipelineId, VersionNo, VersionState};
 use tokio::sync::watch;
 
 use crate::compose;
@@ -20,13 +20,56 @@ use crate::failure::Failure;
 /// Versions of one pipeline that can be asked: the champion, those it can be rolled back to, the anchor.
 const LOADED_MAX: usize = 4;
 
+/// What each pipeline announces; a request sees all of it as it was at one moment.
+#[derive(Clone)]
+pub struct RouteTable {
+    announced: Arc<Mutex<BTreeMap<PipelineId, Announced>>>,
+    routes: watch::Sender<Arc<Routes>>,
+}
+
+struct Announced {
+    contract: Arc<Contract>,
+    champion: Result<Arc<Arm>, String>,
+    versions: BTreeMap<VersionNo, Arc<Arm>>,
+}
+
+impl RouteTable {
+    /// A table in which every pipeline of `config` is known and nobody answers yet.
+    pub fn new(config: &Config) -> RouteTable {
+        let table = RouteTable { announced: Arc::default(), routes: watch::Sender::default() };
+        for pipeline in &config.pipelines {
+            let starting = Err(format!("`{}` is starting", pipeline.id));
+            table.announce(
+                &pipeline.id,
+                Announced { contract: Arc::new(pipeline.contract.clone()), champion: starting, versions: BTreeMap::new() },
+            );
+        }
+        table
+    }
+
+    /// What the server reads.
+    pub fn routes(&self) -> watch::Receiver<Arc<Routes>> {
+        self.routes.subscribe()
+    }
+
+    fn announce(&self, pipeline: &PipelineId, announced: Announced) {
+        let mut all = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(pipeline.clone(), announced);
+        let model = |(id, announced): (&PipelineId, &Announced)| {
+            let (contract, champion) = (Arc::clone(&announced.contract), announced.champion.clone());
+            (id.to_string(), ModelRoute::new(id.clone(), contract, champion, announced.versions.clone()))
+        };
+        self.routes.send_replace(Arc::new(Routes { models: all.iter().map(model).collect() }));
+    }
+}
+
 /// Announces the versions of one pipeline.
 pub struct Router {
     config: Arc<Config>,
     pipeline: PipelineId,
     stores: Stores,
     sandbox: Sandbox,
-    routes: watch::Sender<Arc<Routes>>,
+    table: RouteTable,
     loaded: BTreeMap<VersionNo, Arc<Arm>>,
     champion: Option<VersionNo>,
     announced: bool,
@@ -34,8 +77,8 @@ pub struct Router {
 
 impl Router {
     /// A router for one pipeline; nothing is announced yet.
-    pub fn new(config: Arc<Config>, pipeline: PipelineId, stores: Stores, sandbox: Sandbox, routes: watch::Sender<Arc<Routes>>) -> Router {
-        Router { config, pipeline, stores, sandbox, routes, loaded: BTreeMap::new(), champion: None, announced: false }
+    pub fn new(config: Arc<Config>, pipeline: PipelineId, stores: Stores, sandbox: Sandbox, table: RouteTable) -> Router {
+        Router { config, pipeline, stores, sandbox, table, loaded: BTreeMap::new(), champion: None, announced: false }
     }
 
     /// Announces who answers, if that has changed.
@@ -64,7 +107,7 @@ impl Router {
         for number in kept {
             let arm = match self.loaded.get(&number) {
                 Some(arm) => Arc::clone(arm),
-                None => match self.load(number).await {
+                None => match load_arm(&self.config, &self.pipeline, &self.stores, &self.sandbox, number).await {
                     Ok(arm) => arm,
                     Err(failure) if Some(number) == champion => return Err(failure),
                     Err(failure) => {
@@ -83,50 +126,52 @@ impl Router {
     fn announce(&self) {
         let Some(config) = self.config.pipelines.iter().find(|pipeline| pipeline.id == self.pipeline) else { return };
         let champion = self.champion.and_then(|number| self.loaded.get(&number)).cloned();
-        let route = ModelRoute {
-            pipeline: self.pipeline.clone(),
-            contract: Arc::new(config.contract.clone()),
-            champion: champion.ok_or_else(|| nobody_yet(config)),
-            versions: self.loaded.clone(),
-        };
-        self.routes.send_modify(|routes| {
-            let mut models: BTreeMap<String, Arc<ModelRoute>> = routes.models.clone();
-            models.insert(self.pipeline.to_string(), Arc::new(route));
-            *routes = Arc::new(Routes { models });
-        });
+        let champion = champion.ok_or_else(|| nobody_yet(config));
+        let (contract, versions) = (Arc::new(config.contract.clone()), self.loaded.clone());
+        self.table.announce(&self.pipeline, Announced { contract, champion, versions });
     }
+}
 
-    async fn load(&self, number: VersionNo) -> Result<Arc<Arm>, Failure> {
-        let missing = || Failure::from(anyhow::anyhow!("{number} of pipeline `{}` is not in the store", self.pipeline));
-        let version = self.stores.meta.version(&self.pipeline, number).await?.ok_or_else(missing)?;
-        if matches!(version.state, VersionState::Quarantined) {
-            return Err(Failure::from(anyhow::anyhow!("{number} is quarantined")));
-        }
-        let weights = self.stores.blobs.get(&version.weights).await?;
-        let manifest = self.stores.blobs.get(&version.manifest).await?;
-        let model = Model::load(&weights, &manifest).map_err(|error| Failure::new(&error, None))?;
-        let cleaners = self.cleaners(&version).await?;
-        Ok(Arc::new(Arm { version: number, weights: version.weights.to_string(), model: Arc::new(model), cleaners }))
+/// Loads one version with the cleaners that its requests pass through.
+///
+/// # Errors
+/// A [`Failure`] when it is not there, is quarantined, or does not load.
+pub async fn load_arm(
+    config: &Arc<Config>,
+    pipeline: &PipelineId,
+    stores: &Stores,
+    sandbox: &Sandbox,
+    number: VersionNo,
+) -> Result<Arc<Arm>, Failure> {
+    let missing = || Failure::usage(format!("there is no {number} of `{pipeline}`"), "`tidegate models` lists the versions");
+    let version = stores.meta.version(pipeline, number).await?.ok_or_else(missing)?;
+    if version.state == VersionState::Quarantined {
+        return Err(Failure::usage(format!("{number} is quarantined"), "`tidegate models` lists the others"));
     }
+    let weights = stores.blobs.get(&version.weights).await?;
+    let manifest = stores.blobs.get(&version.manifest).await?;
+    let model = Model::load(&weights, &manifest).map_err(|error| Failure::new(&error, None))?;
+    let cleaners = serving_cleaners(config, stores, sandbox, &version).await?;
+    Ok(Arc::new(Arm::new(number, version.weights.to_string(), Arc::new(model), cleaners)))
+}
 
-    async fn cleaners(&self, version: &ModelVersion) -> Result<Vec<Arc<dyn Clean>>, Failure> {
-        let mut cleaners: Vec<Arc<dyn Clean>> = Vec::with_capacity(version.serving.len());
-        for serving in &version.serving {
-            let component = self.stores.blobs.get(&serving.component).await?;
-            let used = PluginUse {
-                plugin: serving.plugin.clone(),
-                config: serving.config.clone(),
-                serving: true,
-                span: 0..0,
-                config_span: 0..0,
-            };
-            let (config, sandbox, clock) = (Arc::clone(&self.config), self.sandbox.clone(), Arc::clone(&self.stores.clock));
-            let ready = tokio::task::spawn_blocking(move || ServingCleaner::new(&config, &sandbox, &used, &clock, component));
-            let ready = ready.await.map_err(|error| Failure::from(anyhow::Error::new(error)))??;
-            cleaners.push(Arc::new(ready));
-        }
-        Ok(cleaners)
+async fn serving_cleaners(
+    config: &Arc<Config>,
+    stores: &Stores,
+    sandbox: &Sandbox,
+    version: &ModelVersion,
+) -> Result<Vec<Arc<dyn Clean>>, Failure> {
+    let mut cleaners: Vec<Arc<dyn Clean>> = Vec::with_capacity(version.serving.len());
+    for serving in &version.serving {
+        let component = stores.blobs.get(&serving.component).await?;
+        let (plugin, settings) = (serving.plugin.clone(), serving.config.clone());
+        let used = PluginUse { plugin, config: settings, serving: true, span: 0..0, config_span: 0..0 };
+        let (config, sandbox, clock) = (Arc::clone(config), sandbox.clone(), Arc::clone(&stores.clock));
+        let ready = tokio::task::spawn_blocking(move || ServingCleaner::new(&config, &sandbox, &used, &clock, component));
+        let ready = ready.await.map_err(|error| Failure::from(anyhow::Error::new(error)))??;
+        cleaners.push(Arc::new(ready));
     }
+    Ok(cleaners)
 }
 
 /// Why nobody answers, and what is missing.

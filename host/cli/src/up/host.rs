@@ -1,0 +1,327 @@
+//! The composition of a running host: what is opened in which order, who is told of what, and how it ends.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tidegate_pipeline::{Pipeline, Stores};
+use tidegate_policy::GateRows;
+use tidegate_sandbox::Sandbox;
+use tidegate_serve::{LabelSink as _, Ports, ServeSettings, Server, TokenFile, TokenRole};
+use tidegate_store::StateFolder;
+use tidegate_vocab::{Clock, Digest, PipelineId, PluginName, SimulatedClock, Timestamp};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::actor::{Actor, INBOX_MAX, Message};
+use super::board::{Board, PluginBook};
+use super::control::{Answer, Command, Socket};
+use super::labels::Labels;
+use super::observer::{self, Watch};
+use super::prediction_log::prediction_log;
+use super::reload::{Place, Reloader, Seen};
+use super::replay::Replay;
+use super::routes::{RouteTable, Router};
+use super::views::HostViews;
+use crate::compose::clock::SystemClock;
+use crate::compose::{self, load_plugin};
+use crate::config::{Config, PipelineConfig};
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+/// Time until a pipeline that broke off for a bug of ours is opened again.
+const RESTART_MS: u64 = 1_000;
+
+/// How `tidegate up` was called.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The address to listen on instead of the settings'.
+    pub listen: Option<SocketAddr>,
+    /// Replay the sources at so many rows a second, on a simulated clock.
+    pub replay: Option<u32>,
+    /// Stop when the replayed histories have ended.
+    pub once: bool,
+}
+
+/// Runs the host until it is told to stop.
+///
+/// # Errors
+/// A [`Failure`] when something it needs cannot be opened; what breaks later is mended or shown, and ends nothing.
+pub async fn up(config: Config, state: &StateFolder, options: Options, terminal: &Terminal) -> Result<(), Failure> {
+    let config = Arc::new(config);
+    let counters = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder();
+    let counters = counters.map_err(|error| Failure::new(&error, None))?;
+    observer::describe();
+    let tokens = tokens(&config, terminal)?;
+    let listen = options.listen.unwrap_or(config.serve_listen());
+    let bound = Server::bind(listen).await.map_err(|error| {
+        let hint = error.hint();
+        Failure::new(&error, hint)
+    })?;
+    let address = bound.address();
+    let socket = Socket::bind(&config.store.folder)?;
+    let host = Host::open(Arc::clone(&config), state, &options)?;
+    let (stop, ended) = (CancellationToken::new(), TaskTracker::new());
+    let (log, writer) = prediction_log(host.stores.clone());
+    let (changes, changed) = watch::channel(0);
+    let (mut inboxes, mut boards, mut places) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut in_use, mut replays) = (BTreeMap::new(), Vec::new());
+    let log_stop = CancellationToken::new();
+    let logged = tokio::spawn(writer.run(log_stop.clone()));
+    for pipeline in &config.pipelines {
+        let (sender, inbox) = mpsc::channel(INBOX_MAX);
+        let board = Board::new(changes.clone());
+        let (replay_ended, end) = watch::channel(false);
+        let clock = host.clock_of(pipeline);
+        inboxes.insert(pipeline.id.clone(), (Arc::new(pipeline.contract.clone()), sender.clone()));
+        boards.insert(pipeline.id.clone(), board.clone());
+        places.insert(pipeline.id.clone(), Place { inbox: sender, clock });
+        replays.push(end);
+        let keeper = Keeper { host: host.clone(), pipeline: pipeline.id.clone(), board, replay_ended, stop: stop.clone() };
+        // Opened here the first time, so that a plugin that does not load ends `up` with its reason.
+        let first = keeper.open().await?;
+        in_use.extend(first.pipeline.plugins().components());
+        ended.spawn(keeper.keep(first, inbox));
+    }
+    let labels = Labels { stores: host.stores.clone(), log: log.clone(), pipelines: Arc::new(inboxes) };
+    let reloader = Arc::new(host.reloader(places, in_use)?);
+    let views = HostViews {
+        config: Arc::clone(&config),
+        stores: host.stores.clone(),
+        boards,
+        plugins: Arc::clone(&reloader.book),
+        log: log.clone(),
+        counters,
+        replayed: options.replay.is_some(),
+        started_at: SystemClock.now(),
+    };
+    let ports = Ports {
+        routes: host.table.routes(),
+        predictions: Arc::new(log.clone()),
+        labels: Arc::new(labels.clone()),
+        views: Arc::new(views),
+        changes: changed,
+        clock: host.request_clock(),
+    };
+    ended.spawn(Arc::clone(&reloader).follow(stop.clone()));
+    let serve_stop = CancellationToken::new();
+    let served = tokio::spawn(bound.serve(ports, tokens, ServeSettings::default(), serve_stop.clone()));
+    let orders = Orders { labels, reloader };
+    let controlled = async { socket.answer(move |pipeline, command| orders.clone().execute(pipeline, command)).await };
+    terminal.said(&format!("tidegate up: http://{address}/ (Ctrl-C stops)"), || serde_json::json!({ "listening": address.to_string() }));
+    tokio::select! {
+        () = controlled => {}
+        () = told_to_stop() => {}
+        () = all_ended(replays), if options.once => {}
+    }
+    terminal.said("stopping: requests in flight are answered, predictions written", || serde_json::json!({ "stopping": true }));
+    // The server goes first, so that no request finds a host that has half stopped; the log goes last, so that none is lost.
+    serve_stop.cancel();
+    let served = served.await.map_err(|error| Failure::from(anyhow::Error::new(error)))?;
+    stop.cancel();
+    ended.close();
+    ended.wait().await;
+    log_stop.cancel();
+    let _ = logged.await;
+    served.map_err(|error| {
+        let hint = error.hint();
+        Failure::new(&error, hint)
+    })
+}
+
+/// What every part of a host shares.
+#[derive(Clone)]
+struct Host {
+    config: Arc<Config>,
+    sandbox: Sandbox,
+    stores: Stores,
+    table: RouteTable,
+    /// The simulated clocks of pipelines whose history is replayed.
+    replayed: Arc<BTreeMap<PipelineId, Arc<SimulatedClock>>>,
+    rows_per_second: Option<u32>,
+}
+
+impl Host {
+    fn open(config: Arc<Config>, state: &StateFolder, options: &Options) -> Result<Host, Failure> {
+        let sandbox = compose::sandbox(&config, state)?;
+        let stores = compose::stores(state, Arc::new(SystemClock));
+        let start = || Arc::new(SimulatedClock::new(Timestamp(i64::MIN)));
+        let replayed: BTreeMap<_, _> = match options.replay {
+            Some(_) => config.pipelines.iter().map(|pipeline| (pipeline.id.clone(), start())).collect(),
+            None => BTreeMap::new(),
+        };
+        let table = RouteTable::new(&config);
+        Ok(Host { config, sandbox, stores, table, replayed: Arc::new(replayed), rows_per_second: options.replay })
+    }
+
+    fn clock_of(&self, pipeline: &PipelineConfig) -> Arc<dyn Clock> {
+        match self.replayed.get(&pipeline.id) {
+            Some(clock) => Arc::clone(clock) as _,
+            None => Arc::new(SystemClock),
+        }
+    }
+
+    /// The clock of requests: the system's, or the only pipeline's where that is simulated.
+    fn request_clock(&self) -> Arc<dyn Clock> {
+        match self.replayed.values().next() {
+            Some(clock) if self.replayed.len() == 1 => Arc::clone(clock) as _,
+            _ => Arc::new(SystemClock),
+        }
+    }
+
+    fn reloader(&self, places: BTreeMap<PipelineId, Place>, in_use: BTreeMap<PluginName, Digest>) -> Result<Reloader, Failure> {
+        let book = Arc::new(PluginBook::default());
+        for name in in_use.keys() {
+            book.in_use(&load_plugin(&self.config, &self.sandbox, name)?.plugin);
+        }
+        let seen = in_use.into_iter().map(|(name, in_use)| (name, Seen { in_use, refused: None })).collect();
+        let (config, sandbox) = (Arc::clone(&self.config), self.sandbox.clone());
+        Ok(Reloader { config, sandbox, places, book, seen: Mutex::new(seen) })
+    }
+}
+
+/// Keeps the actor of one pipeline alive: one that breaks off for a bug of ours is opened again from what is committed.
+struct Keeper {
+    host: Host,
+    pipeline: PipelineId,
+    board: Board,
+    replay_ended: watch::Sender<bool>,
+    stop: CancellationToken,
+}
+
+impl Keeper {
+    async fn open(&self) -> Result<Actor, Failure> {
+        let host = &self.host;
+        let pipeline = host.config.pipeline(Some(self.pipeline.as_str()))?.clone();
+        let clock = host.clock_of(&pipeline);
+        let (config, sandbox, of) = (Arc::clone(&host.config), host.sandbox.clone(), pipeline.clone());
+        let plugins = tokio::task::spawn_blocking({
+            let clock = Arc::clone(&clock);
+            move || compose::plugins(&config, &of, &sandbox, &clock)
+        });
+        let plugins = plugins.await.map_err(|error| Failure::from(anyhow::Error::new(error)))??;
+        let stores = Stores { clock: Arc::clone(&clock), ..host.stores.clone() };
+        let watch = Watch { pipeline: self.pipeline.clone(), board: self.board.clone() };
+        let mut settings = compose::settings(&pipeline, GateRows::Arriving);
+        let replay = self.replay(&pipeline);
+        if let Some(replay) = &replay {
+            settings.poll_rows_max = replay.step_rows;
+        }
+        let opened = Pipeline::open(settings, plugins, stores.clone(), Box::new(watch)).await?;
+        if let (Some(replay), Some(last)) = (&replay, opened.last_event_time()) {
+            replay.clock.advance_to(last);
+        }
+        let router = Router::new(Arc::clone(&host.config), self.pipeline.clone(), stores, host.sandbox.clone(), host.table.clone());
+        Ok(Actor { pipeline: opened, board: self.board.clone(), router, replay, stop: self.stop.clone() })
+    }
+
+    fn replay(&self, pipeline: &PipelineConfig) -> Option<Replay> {
+        Some(Replay {
+            clock: Arc::clone(self.host.replayed.get(&self.pipeline)?),
+            step_rows: u32::try_from(self.host.config.backtest.step_rows).unwrap_or(u32::MAX),
+            rows_per_second: self.host.rows_per_second?,
+            label_delay_us: pipeline.contract.label.delay_us,
+            ended: self.replay_ended.clone(),
+        })
+    }
+
+    async fn keep(self, first: Actor, inbox: mpsc::Receiver<Message>) {
+        // The inbox outlives an actor, so that whoever sends into it need not know.
+        let inbox = Arc::new(Mutex::new(inbox));
+        let mut next = Some(first);
+        while !self.stop.is_cancelled() {
+            let actor = match next.take() {
+                Some(actor) => actor,
+                None => match self.open().await {
+                    Ok(actor) => actor,
+                    Err(failure) => {
+                        tracing::error!(pipeline = %self.pipeline, "could not be opened again: {}", failure.line());
+                        self.board.write(|live| live.stalled = Some(failure.line()));
+                        self.pause().await;
+                        continue;
+                    }
+                },
+            };
+            let (shared, runtime) = (Arc::clone(&inbox), tokio::runtime::Handle::current());
+            // A thread of its own: whatever a pipeline waits for, requests are read on.
+            let run = move || runtime.block_on(async { actor.run(&mut *shared.lock().await).await });
+            let done = tokio::task::spawn_blocking(run).await;
+            if let Err(error) = done {
+                tracing::error!(pipeline = %self.pipeline, %error, "a pipeline broke off; it is opened again");
+                self.board.write(|live| live.stalled = Some("it broke off, and is opened again".to_owned()));
+                self.pause().await;
+            }
+        }
+    }
+
+    async fn pause(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(std::time::Duration::from_millis(RESTART_MS)) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+}
+
+/// Carries out what comes through the control socket.
+#[derive(Clone)]
+struct Orders {
+    labels: Labels,
+    reloader: Arc<Reloader>,
+}
+
+impl Orders {
+    async fn execute(self, pipeline: PipelineId, command: Command) -> Answer {
+        match command {
+            Command::Labels { labels } => match self.labels.add(&pipeline, labels).await {
+                Ok(added) => Answer::Labelled { added: added.added, unchanged: added.unchanged },
+                Err(error) => crate::commands::label_failure(&error).into(),
+            },
+            Command::Reload { plugin } => Answer::Reloaded { plugins: self.reloader.look(plugin.as_ref(), true).await },
+            command => {
+                let gone = || Failure::from(anyhow::anyhow!("pipeline `{pipeline}` does not run here")).into();
+                let Some((_, inbox)) = self.labels.pipelines.get(&pipeline) else { return gone() };
+                let (answer, told) = oneshot::channel();
+                if inbox.send(Message::Command(command, answer)).await.is_err() {
+                    return gone();
+                }
+                told.await.unwrap_or_else(|_| gone())
+            }
+        }
+    }
+}
+
+/// The file of tokens; on the first start one token to label and one to operate are made, and shown once.
+fn tokens(config: &Config, terminal: &Terminal) -> Result<TokenFile, Failure> {
+    let path = config.tokens_file();
+    let failed = |error: tidegate_serve::ServeError| {
+        let hint = error.hint();
+        Failure::new(&error, hint)
+    };
+    let tokens = TokenFile::open(path).map_err(failed)?;
+    if tokens.is_empty() {
+        for (name, role) in [("first-label", TokenRole::Label), ("first-operate", TokenRole::Operate)] {
+            let secret = tokens.create(name, role, SystemClock.now()).map_err(failed)?;
+            let word = role.word();
+            terminal.said(&format!("token to {word}, shown once: {secret}"), || serde_json::json!({ "token": secret, "role": word }));
+        }
+    }
+    Ok(tokens)
+}
+
+/// Returns when the process is asked to end: Ctrl-C, or SIGTERM.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+async fn all_ended(replays: Vec<watch::Receiver<bool>>) {
+    for mut replay in replays {
+        // A sender that is gone has ended, too.
+        let _ = replay.wait_for(|ended| *ended).await;
+    }
+}
