@@ -34,7 +34,7 @@ struct Frame {
 }
 
 const WIDE: Frame = Frame { class: "chart wide", width: 1000.0, plot: (46.0, 988.0), plot_y: (26.0, 290.0), ticks_max: 11 };
-const NARROW: Frame = Frame { class: "chart narrow", width: 360.0, plot: (42.0, 352.0), plot_y: (26.0, 220.0), ticks_max: 4 };
+const NARROW: Frame = Frame { class: "chart narrow", width: 360.0, plot: (42.0, 352.0), plot_y: (26.0, 220.0), ticks_max: 3 };
 
 /// The chart, wide and narrow; a sentence where there is nothing to draw yet.
 pub(super) fn chart(pipeline: &PipelineStatus) -> Markup {

@@ -23,13 +23,13 @@ pub(super) fn champion(pipeline: &PipelineStatus) -> Markup {
                 dd { (champion.version) }
                 p { code title=(champion.weights) { (short(&champion.weights)) } }
             }
-            div { (accuracy(champion)) }
             div {
                 @let (count, unit) = duration(champion.since, pipeline.now);
                 dt { "Serves for" }
                 dd { (grouped(count)) " " span class="unit" { (unit) } }
                 p { "since " (instant(champion.since)) }
             }
+            div { (accuracy(champion)) }
             div {
                 dt { "Answered" }
                 dd { (grouped(pipeline.predictions)) }
