@@ -103,6 +103,8 @@ async fn requests_in_flight_end_and_new_ones_do_not_begin() {
     stream.write_all(host.request("POST", INFER, &[], &one_row(&[]).to_string()).as_bytes()).await.unwrap();
     tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();
     let mut idle = host.connect().await;
+    idle.write_all(host.request("GET", "/healthz", &[], "").as_bytes()).await.unwrap();
+    assert_eq!(read(&mut idle).await.status, 200);
     host.stop.cancel();
     let mut nothing = Vec::new();
     tokio::time::timeout(Duration::from_secs(20), idle.read_to_end(&mut nothing)).await.expect("an idle connection is closed").unwrap();

@@ -143,8 +143,10 @@ fn decision(kind: DecisionKind, version: u32, days: i64, reason: &str) -> Decisi
     };
     let verdict = if kind == DecisionKind::Hold { Verdict::Inconclusive } else { Verdict::Pass };
     let is_operator = kind == DecisionKind::RollBack;
-    let rules =
-        vec![rule("better", verdict, if is_operator { 0.0 } else { 0.021 }, "champion"), rule("useful", Verdict::Pass, 0.084, "majority")];
+    let rules = vec![
+        rule("better", verdict, if kind == DecisionKind::Hold { 0.008 } else { 0.021 }, "champion"),
+        rule("useful", Verdict::Pass, 0.084, "majority"),
+    ];
     Decision {
         kind,
         version: VersionNo(version),

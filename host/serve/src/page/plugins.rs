@@ -1,0 +1,62 @@
+//! Every loaded plugin, and the attempts to replace it.
+
+use maud::{Markup, html};
+
+use super::words::{grouped, instant, sentence, short};
+use crate::status::{PluginStatus, Reload};
+
+/// Attempts that the page lists for one plugin.
+const RELOADS_MAX: usize = 5;
+
+/// The plugins that `pipeline` uses; all where none is named.
+pub(super) fn plugins(plugins: &[PluginStatus], pipeline: Option<&str>) -> Markup {
+    let is_used = |plugin: &&PluginStatus| pipeline.is_none_or(|name| plugin.pipelines.iter().any(|user| user.as_str() == name));
+    html! {
+        h2 { "Plugins" }
+        div class="scroll" tabindex="0" role="region" aria-label="Plugins" {
+            table class="plugins" {
+                thead {
+                    tr {
+                        th scope="col" { "Name" }
+                        th scope="col" { "Kind" }
+                        th scope="col" { "Version" }
+                        th scope="col" { "Digest" }
+                        th scope="col" class="n" { "Calls" }
+                        th scope="col" class="n" { "Failed" }
+                        th scope="col" { "Replaced" }
+                    }
+                }
+                tbody { @for plugin in plugins.iter().filter(is_used) { (row(plugin)) } }
+            }
+        }
+    }
+}
+
+fn row(plugin: &PluginStatus) -> Markup {
+    let (well, badly) = plugin.calls;
+    html! {
+        tr {
+            th scope="row" { (plugin.name) }
+            td { (plugin.kind) }
+            td { (plugin.version) }
+            td { code title=(plugin.digest) { (short(&plugin.digest)) } }
+            td class="n" { (grouped(well + badly)) }
+            td class=(if badly > 0 { "n bad" } else { "n" }) { (grouped(badly)) }
+            td class="reloads" {
+                @if plugin.reloads.is_empty() { span class="soft" { "never" } }
+                @for reload in plugin.reloads.iter().take(RELOADS_MAX) { (attempt(reload)) }
+            }
+        }
+    }
+}
+
+fn attempt(reload: &Reload) -> Markup {
+    html! {
+        div {
+            @match &reload.refused {
+                None => { span class="verdict pass" { "replaced" } " " (instant(reload.at)) },
+                Some(why) => { span class="verdict fail" { "refused" } " " (instant(reload.at)) ": " (sentence(why)) " The old one serves." },
+            }
+        }
+    }
+}
