@@ -108,7 +108,8 @@ fn pointed<'a>(text: &'a str, pointer: &str) -> Result<Option<&'a str>, String> 
         let token = token.replace("~1", "/").replace("~0", "~");
         let found = match at.get().as_bytes().first() {
             Some(b'{') => {
-                let object: BTreeMap<String, &'a RawValue> = serde_json::from_str(at.get()).map_err(|error| format!("is not JSON: {error}"))?;
+                let object: BTreeMap<String, &'a RawValue> =
+                    serde_json::from_str(at.get()).map_err(|error| format!("is not JSON: {error}"))?;
                 object.get(&token).copied()
             }
             Some(b'[') => {

@@ -44,7 +44,10 @@ impl HttpReader {
                 let message = format!("the {} rows taken of page `{page}` of `{}` changed", self.cursor.taken.rows, bare(&self.config.url));
                 return Err(failure(Fault::Replaced, message));
             }
-            log::info!("the document was replaced: the {} rows taken of it are not its first any more, so all are taken", self.cursor.taken.rows);
+            log::info!(
+                "the document was replaced: the {} rows taken of it are not its first any more, so all are taken",
+                self.cursor.taken.rows
+            );
             self.cursor.taken = Taken::NOTHING;
         }
         self.columns_of(&document)?;
@@ -113,7 +116,7 @@ impl HttpReader {
         let Some(document) = self.document.take() else { return false };
         match document.next {
             Some(next) if self.cursor.page.as_deref() != Some(next.as_str()) => {
-                self.cursor = Cursor { page: Some(next), taken: Taken::NOTHING, mark: Mark::default(), ..self.cursor.clone() };
+                (self.cursor.page, self.cursor.taken, self.cursor.mark) = (Some(next), Taken::NOTHING, Mark::default());
                 true
             }
             _ => {

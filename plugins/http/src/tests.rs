@@ -8,8 +8,7 @@ use crate::Http;
 use crate::reader::HttpReader;
 
 const JSONL: &str = r#"{"url":"https://a.example/rows","format":"jsonl","poll_ms":5000}"#;
-const PAGES: &str =
-    r#"{"url":"https://a.example/rows?x=1","format":"json","items":"/data/rows","pages":{"parameter":"after","next":"/next"},"secret":"key"}"#;
+const PAGES: &str = r#"{"url":"https://a.example/rows?x=1","format":"json","items":"/data/rows","pages":{"parameter":"after","next":"/next"},"secret":"key"}"#;
 
 fn plugin(config: &str) -> Http {
     Http::configure(testing::config(config).unwrap()).unwrap()

@@ -95,7 +95,8 @@ fn the_good_rows_before_a_bad_line_come_first() {
 fn bad_lines_can_be_left_out_but_not_in_silence() {
     let config = r#"{"input":"f","bad_line":"skip"}"#;
     check("{\"a\":1}\nnot json\n{\"b\":1}\n{\"a\":2}\n", config, &["1", "2"]);
-    let expected = "warn: left out 2 lines that are no rows, 2 so far; the first is line 2: expected one JSON object: expected ident at column 2";
+    let expected =
+        "warn: left out 2 lines that are no rows, 2 so far; the first is line 2: expected one JSON object: expected ident at column 2";
     assert_eq!(testing::log_lines(), [expected]);
 }
 
@@ -137,7 +138,11 @@ fn a_replaced_or_shortened_file_is_noticed_once_rows_were_taken() {
     let failures = [testing::next(&mut reader, ROWS_MAX, BYTES_MAX).unwrap_err(), open(PLAIN, cursor.as_deref()).err().unwrap()];
     for failure in failures {
         assert_eq!(failure.code, 1);
-        assert!(failure.message.contains("input `f` was replaced or cut") && failure.message.contains("lines up to 2"), "{}", failure.message);
+        assert!(
+            failure.message.contains("input `f` was replaced or cut") && failure.message.contains("lines up to 2"),
+            "{}",
+            failure.message
+        );
     }
 }
 

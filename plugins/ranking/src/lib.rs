@@ -43,7 +43,11 @@ impl Evaluator for Ranking {
         let classes: Vec<&str> = rows.columns().filter_map(|column| column.role().strip_prefix(PROBABILITY)).collect();
         if !classes.contains(&self.positive.as_str()) {
             let classes: Vec<String> = classes.iter().map(|class| format!("`{class}`")).collect();
-            let found = if classes.is_empty() { "the model gives no probabilities".to_owned() } else { format!("the classes are {}", classes.join(", ")) };
+            let found = if classes.is_empty() {
+                "the model gives no probabilities".to_owned()
+            } else {
+                format!("the classes are {}", classes.join(", "))
+            };
             return Err(Failure::new(format!("`positive` is `{}`, which has no probability; {found}", self.positive)));
         }
         let role = format!("{PROBABILITY}{}", self.positive);

@@ -35,8 +35,19 @@ fn terms(table: &Table) -> (Vec<f64>, Vec<u8>) {
 
 /// The area, from its definition: over all pairs of a row of the class and one of another.
 fn area((values, labels): &(Vec<f64>, Vec<u8>)) -> f64 {
-    let of = |wanted: u8| values.iter().zip(labels).filter(move |(value, label)| !value.is_nan() && **label == wanted).map(|(value, _)| *value);
-    let pairs = of(1).flat_map(|high| of(0).map(move |low| if high > low { 1.0 } else if high == low { 0.5 } else { 0.0 }));
+    let of =
+        |wanted: u8| values.iter().zip(labels).filter(move |(value, label)| !value.is_nan() && **label == wanted).map(|(value, _)| *value);
+    let pairs = of(1).flat_map(|high| {
+        of(0).map(move |low| {
+            if high > low {
+                1.0
+            } else if high == low {
+                0.5
+            } else {
+                0.0
+            }
+        })
+    });
     let (sum, count) = pairs.fold((0.0, 0.0), |(sum, count), pair| (sum + pair, count + 1.0));
     sum / count
 }

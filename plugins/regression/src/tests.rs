@@ -64,7 +64,8 @@ fn every_metric_is_what_scikit_learn_says() {
 
 #[test]
 fn a_row_without_a_label_does_not_count() {
-    let told = testing::evaluate(&plugin(Prediction::Class), &scored(&[None, Some("2"), Some("4")], &[Some("9"), Some("3"), Some("3")])).unwrap();
+    let told =
+        testing::evaluate(&plugin(Prediction::Class), &scored(&[None, Some("2"), Some("4")], &[Some("9"), Some("3"), Some("3")])).unwrap();
     assert_eq!((value(&told, "mae"), value(&told, "rmse"), value(&told, "r2")), (1.0, 1.0, 0.0));
     assert_eq!(told[&("rmse".to_owned(), String::new())], Terms::Opaque(1.0, 2));
     let none = testing::evaluate(&plugin(Prediction::Class), &scored(&[None], &[Some("9")])).unwrap();
@@ -87,11 +88,7 @@ fn what_is_no_number_is_named_with_its_row() {
         (Prediction::Class, scored(&[Some("1")], &[Some("rain")]), format!("row 0: the prediction {rain}")),
         (Prediction::Class, scored(&[Some("1")], &[None]), "row 0 has a label but no prediction".to_owned()),
         (Prediction::Mean, probability, format!("the class {rain}")),
-        (
-            Prediction::Mean,
-            scored(&[Some("1")], &[Some("1")]),
-            "the model gives no probabilities; set `prediction = \"class\"`".to_owned(),
-        ),
+        (Prediction::Mean, scored(&[Some("1")], &[Some("1")]), "the model gives no probabilities; set `prediction = \"class\"`".to_owned()),
     ] {
         assert_eq!(testing::evaluate(&plugin(prediction), &table).unwrap_err().message, expected);
     }

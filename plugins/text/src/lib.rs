@@ -102,7 +102,10 @@ impl Cleaner for Texts {
         }
         for (name, rule) in &columns {
             if *rule == Rule::default() {
-                issues.push(Issues::pointer(["columns", name.as_str()]), "nothing is to be done to it; set `unicode`, `whitespace`, `case` or `empty`");
+                issues.push(
+                    Issues::pointer(["columns", name.as_str()]),
+                    "nothing is to be done to it; set `unicode`, `whitespace`, `case` or `empty`",
+                );
             }
         }
         issues.or(Texts { columns })
@@ -117,7 +120,8 @@ impl Cleaner for Texts {
             rule.apply(rows, name, edit)?;
         }
         let Some(rule) = self.columns.get(ALL) else { return Ok(()) };
-        let is_meant = |column: &Column| column.role() == "feature" && column.dtype() == "utf8" && !self.columns.contains_key(column.name());
+        let is_meant =
+            |column: &Column| column.role() == "feature" && column.dtype() == "utf8" && !self.columns.contains_key(column.name());
         rows.columns().filter(is_meant).try_for_each(|column| rule.apply(rows, column.name(), edit))
     }
 }

@@ -60,12 +60,9 @@ fn a_body_of_ones_own_is_filled_in_and_cannot_be_broken_out_of() {
 #[test]
 fn the_other_sides_name_is_kept() {
     let plugin = plugin(json!({ "reference": "/data/id" }));
-    for (body, expected) in [
-        (r#"{"data":{"id":"a-7"}}"#, Some("a-7")),
-        (r#"{"data":{"id":7}}"#, Some("7")),
-        (r#"{"data":{}}"#, None),
-        ("thank you", None),
-    ] {
+    for (body, expected) in
+        [(r#"{"data":{"id":"a-7"}}"#, Some("a-7")), (r#"{"data":{"id":7}}"#, Some("7")), (r#"{"data":{}}"#, None), ("thank you", None)]
+    {
         assert_eq!(notify(&plugin, 201, &[], body).0.unwrap().as_deref(), expected, "{body}");
     }
 }
