@@ -245,8 +245,9 @@ fn http_grant(section: Section<'_>) -> Option<HttpGrant> {
 fn secret_grant(section: Section<'_>, folder: &Path) -> Option<SecretGrant> {
     let name = required(&section, "name", "the name the plugin knows it by", "hook-key");
     let header = required(&section, "header", "the header it is put into", "authorization").map(|header| header.to_ascii_lowercase());
-    if header.as_deref().is_some_and(|header| http::HeaderName::from_bytes(header.as_bytes()).is_err()) {
-        section.problem(section.place("header"), "a secret needs the name of a header", "not the name of a header", None);
+    if let Some(wrong) = header.as_deref().filter(|header| http::HeaderName::from_bytes(header.as_bytes()).is_err()) {
+        let message = format!("{} is not the name of a header: `{}`", section.named("header"), section::shown(wrong));
+        section.problem(section.place("header"), message, "expected one such as `authorization`", None);
     }
     let host = required(&section, "host", "the only host it is sent to", "alerts.example.com");
     let path = path_prefix(&section);
