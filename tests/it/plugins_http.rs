@@ -17,7 +17,9 @@ fn days(first_day: u64, count: u64) -> String {
 fn polling(port: u16, config: &str) -> String {
     let source = format!(r#"source = {{ plugin = "http", config = {{ url = "http://127.0.0.1:{port}/days", {config} }} }}"#);
     let grant = format!(r#"[plugin.http.grant]{}http = [{{ host = "127.0.0.1", port = {port}, path = "/days" }}]{}"#, "\n", "\n\n[store]");
-    BASE.replace(r#"source = { plugin = "csv", config = { input = "days" } }"#, &source).replace("[store]", &grant)
+    let files = "[plugin.csv.grant]\ninputs = [\"days\"]\n\n[input.days]\npath = \"input.csv\"\n";
+    let settings = BASE.replace(r#"source = { plugin = "csv", config = { input = "days" } }"#, &source).replace(files, "");
+    settings.replace("[store]", &grant)
 }
 
 /// Serves `text` with an `ETag`, and nothing to those who have it.
