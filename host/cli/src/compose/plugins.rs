@@ -7,6 +7,7 @@ use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins,
 use tidegate_sandbox::{CallError, Grants, LogLevel, LogLine, Plugin, PluginSettings, Sandbox};
 use tidegate_vocab::{Clock, PluginName};
 
+use super::egress::{NetEgress, SystemResolver};
 use crate::config::section::list;
 use crate::config::{Config, PipelineConfig, PluginUse};
 use crate::failure::{Exit, Failure};
@@ -42,30 +43,33 @@ impl Maker<'_> {
     /// # Errors
     /// A [`Failure`] that points at where the settings name it; so for all kinds.
     pub fn source(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn SourcePort>, Failure> {
-        let port = loaded.plugin.source(&self.settings(used, loaded)).map_err(|error| misfit(self.config, used, &error))?;
+        let port = loaded.plugin.source(&self.settings(used, loaded)?).map_err(|error| misfit(self.config, used, &error))?;
         Ok(step(used, loaded, Box::new(port)))
     }
 
     /// A cleaner, configured and probed.
     pub fn cleaner(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn CleanPort>, Failure> {
-        let port = loaded.plugin.cleaner(&self.settings(used, loaded)).map_err(|error| misfit(self.config, used, &error))?;
+        let port = loaded.plugin.cleaner(&self.settings(used, loaded)?).map_err(|error| misfit(self.config, used, &error))?;
         Ok(step(used, loaded, Box::new(port)))
     }
 
     /// An evaluator, configured and probed.
     pub fn evaluator(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn EvaluatePort>, Failure> {
-        let port = loaded.plugin.evaluator(&self.settings(used, loaded)).map_err(|error| misfit(self.config, used, &error))?;
+        let port = loaded.plugin.evaluator(&self.settings(used, loaded)?).map_err(|error| misfit(self.config, used, &error))?;
         Ok(step(used, loaded, Box::new(port)))
     }
 
     /// An alerter, configured and probed.
     pub fn alerter(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn AlertPort>, Failure> {
-        let port = loaded.plugin.alerter(&self.settings(used, loaded)).map_err(|error| misfit(self.config, used, &error))?;
+        let port = loaded.plugin.alerter(&self.settings(used, loaded)?).map_err(|error| misfit(self.config, used, &error))?;
         Ok(step(used, loaded, Box::new(port)))
     }
 
     /// How a plugin is used.
-    pub fn settings(&self, used: &PluginUse, loaded: &Loaded) -> PluginSettings {
+    ///
+    /// # Errors
+    /// A [`Failure`] when a secret that it was granted is not there.
+    pub fn settings(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginSettings, Failure> {
         settings(self.config, &loaded.plugin, used, self.clock)
     }
 }
@@ -173,16 +177,18 @@ fn misfit(config: &Config, used: &PluginUse, error: &CallError) -> Failure {
     failure
 }
 
-fn settings(config: &Config, plugin: &Plugin, used: &PluginUse, clock: &Arc<dyn Clock>) -> PluginSettings {
+fn settings(config: &Config, plugin: &Plugin, used: &PluginUse, clock: &Arc<dyn Clock>) -> Result<PluginSettings, Failure> {
     let own = config.plugin(&used.plugin);
-    PluginSettings {
+    let secrets = super::secrets::secrets(&used.plugin, &own.grants.secrets)?;
+    Ok(PluginSettings {
         config: used.config.clone(),
-        grants: Grants { inputs: own.grants.inputs.clone(), clock: own.grants.clock, http: own.grants.http.clone() },
+        grants: Grants { inputs: own.grants.inputs.clone(), clock: own.grants.clock, http: own.grants.http.clone(), secrets },
         limits: own.limits(plugin.kind().default_limits()),
         inputs: Arc::new(super::inputs(config)),
+        egress: Arc::new(NetEgress::new(Arc::new(SystemResolver))),
         clock: Arc::clone(clock),
         log: Arc::new(log),
-    }
+    })
 }
 
 /// A plugin's log line under the plugin's name.

@@ -196,7 +196,7 @@ impl ServingCleaner {
         component: bytes::Bytes,
     ) -> Result<ServingCleaner, Failure> {
         let loaded = compose::load_component(sandbox, &used.plugin, component)?;
-        let settings = compose::Maker { config, clock }.settings(used, &loaded);
+        let settings = compose::Maker { config, clock }.settings(used, &loaded)?;
         let first = loaded.plugin.cleaner(&settings).map_err(|error| Failure::new(&error, error.hint()))?;
         Ok(ServingCleaner { name: used.plugin.to_string(), plugin: loaded.plugin, settings, idle: Mutex::new(vec![first]) })
     }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::words::{grouped, instant, sentence, short};
+use super::words::{instant, sentence, short};
 use crate::status::{PluginStatus, Reload};
 
 /// Attempts that the page lists for one plugin.
@@ -21,8 +21,6 @@ pub(super) fn plugins(plugins: &[PluginStatus], pipeline: Option<&str>) -> Marku
                         th scope="col" { "Kind" }
                         th scope="col" { "Version" }
                         th scope="col" { "Digest" }
-                        th scope="col" class="n" { "Calls" }
-                        th scope="col" class="n" { "Failed" }
                         th scope="col" { "Replaced" }
                     }
                 }
@@ -33,15 +31,12 @@ pub(super) fn plugins(plugins: &[PluginStatus], pipeline: Option<&str>) -> Marku
 }
 
 fn row(plugin: &PluginStatus) -> Markup {
-    let (well, badly) = plugin.calls;
     html! {
         tr {
             th scope="row" { (plugin.name) }
             td { (plugin.kind) }
             td { (plugin.version) }
             td { code title=(plugin.digest) { (short(&plugin.digest)) } }
-            td class="n" { (grouped(well + badly)) }
-            td class=(if badly > 0 { "n bad" } else { "n" }) { (grouped(badly)) }
             td class="reloads" {
                 @if plugin.reloads.is_empty() { span class="soft" { "never" } }
                 @for reload in plugin.reloads.iter().take(RELOADS_MAX) { (attempt(reload)) }

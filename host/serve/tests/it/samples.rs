@@ -39,7 +39,6 @@ fn plugin(name: &str, kind: &str, reloads: Vec<Reload>) -> PluginStatus {
         version: "0.1.0".into(),
         digest: "ab".repeat(32),
         pipelines: vec!["rain".parse().unwrap()],
-        calls: (18_159, 2),
         reloads,
     }
 }
