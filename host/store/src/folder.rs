@@ -8,6 +8,8 @@ use std::sync::Arc;
 use crate::{CompiledFolder, Fence, FolderLock, MetaStore as _, ObjectBlobs, SqliteStore, StoreError, durable};
 
 const KEY_BYTES: usize = 32;
+/// The database's file in the folder.
+const DATABASE: &str = "tidegate.db";
 
 /// An open state folder, or its like in memory.
 #[derive(Debug)]
@@ -36,9 +38,33 @@ impl StateFolder {
         let folder = path.to_owned();
         let prepared = tokio::task::spawn_blocking(move || prepare(&folder));
         let (lock, blobs, compiled, key) = prepared.await.map_err(|error| StoreError::stored("state folder", error))??;
-        let meta = SqliteStore::open(&path.join("tidegate.db")).await?;
+        let meta = SqliteStore::open(&path.join(DATABASE)).await?;
         let fence = meta.take_fence(owner).await?;
         Ok(StateFolder { fence, meta: Arc::new(meta), blobs: Arc::new(blobs), compiled: Some(compiled), key, lock: Some(lock) })
+    }
+
+    /// Opens the folder at `path` for reading beside the process that holds its lock. Nothing can be committed: the fence is one
+    /// that was never given, and the database is open for reading only.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while that process has not made the folder's files yet; [`StoreError::Older`] for a folder that an
+    /// older version holds; and as [`StateFolder::open`].
+    pub async fn open_to_read(path: &Path) -> Result<StateFolder, StoreError> {
+        let database = path.join(DATABASE);
+        if !database.is_file() || !path.join("key").is_file() {
+            return Err(StoreError::Locked { path: path.to_owned(), pid: FolderLock::holder(path) });
+        }
+        let meta = match SqliteStore::open_to_read(&database).await {
+            Err(StoreError::Corrupt { source: None, .. }) => {
+                return Err(StoreError::Locked { path: path.to_owned(), pid: FolderLock::holder(path) });
+            }
+            opened => opened?,
+        };
+        let blobs = ObjectBlobs::to_read(&path.join("blobs"))?;
+        let compiled = CompiledFolder::beside(&path.join("compiled"));
+        let key = key(path, &path.join("blobs").join("tmp"))?;
+        let (meta, blobs) = (Arc::new(meta), Arc::new(blobs));
+        Ok(StateFolder { fence: Fence(0), meta, blobs, compiled: Some(compiled), key, lock: None })
     }
 
     /// State in memory, for backtests: nothing of it outlives the process.
