@@ -54,7 +54,7 @@ pub async fn named_blobs(meta: &dyn MetaStore, upkeep: &dyn Upkeep) -> Result<BT
 
 /// Digests that a piece of state may name: its bytes are one, or hold some in hexadecimal. A word that only looks like one keeps a
 /// blob too many; the other way about would lose one.
-pub(crate) fn digests_in(value: &[u8]) -> Vec<Digest> {
+pub fn digests_in(value: &[u8]) -> Vec<Digest> {
     const HEX_CHARS: usize = 64;
     if let Ok(bytes) = <[u8; 32]>::try_from(value) {
         return vec![Digest::from_bytes(bytes)];
