@@ -33,7 +33,7 @@ mod typed;
 #[cfg(test)]
 mod sample;
 
-pub use assemble::{Assembled, CleanerStep, KnownTime, assemble, clean_part};
+pub use assemble::{Assembled, BY_CONTRACT, CleanerStep, KnownTime, assemble, clean_part};
 pub use chain::chain_digest;
 pub use check::check;
 pub use clean_file::{decode_clean, encode_clean};

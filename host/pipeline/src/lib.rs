@@ -11,6 +11,7 @@
 
 mod alerts;
 mod backtest;
+mod contract;
 mod drive;
 mod error;
 mod event;
@@ -20,12 +21,16 @@ mod loop_state;
 mod models;
 mod monitor;
 mod operator;
+mod pending;
 mod pipeline;
 mod ports;
+mod quarantine;
+mod retention;
 mod run;
 mod settings;
 
 pub use backtest::{Backtest, BacktestSettings, Mark, MarkKind, backtest};
+pub use contract::{accept_contract, accepted_contract};
 pub use drive::{Ingested, RunEnd, ingest_all, run_once};
 pub use error::PipelineError;
 pub use event::{Event, Outcome};
@@ -34,4 +39,6 @@ pub use monitor::ScoredRow;
 pub use operator::{promote, roll_back};
 pub use pipeline::{Observer, Pipeline, Silent};
 pub use ports::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort, Stores};
+pub use quarantine::{CleanedAgain, Readmission, Readmitted, clean_again, readmit, readmitted_rows};
+pub use retention::{Collected, Collection, Retention, Subject, collect, make_room};
 pub use settings::Settings;

@@ -9,6 +9,8 @@ use tidegate_vocab::{Decision, Digest, Run, Timestamp};
 
 use crate::ingest::Pending;
 use crate::models::Models;
+use crate::pending::pending_of;
+use crate::quarantine::Readmitted;
 use crate::{Event, LoopState, Outcome, PipelineError, Plugins, ScoredRow, Settings, Stores, loop_state};
 
 /// Decoded parts kept in memory, since training, scoring and judging read the newest ones again and again.
@@ -56,6 +58,11 @@ pub struct Pipeline {
     pub(crate) pending: Pending,
     /// The latest event time of the last cleaned part; a simulated clock follows it.
     pub(crate) last_event_time: Option<Timestamp>,
+    /// Whether the contract in the settings is known to be the accepted one.
+    pub(crate) contract_accepted: bool,
+    /// Rows that people let in again, and the revision of that in the store.
+    pub(crate) readmitted: Arc<Readmitted>,
+    pub(crate) readmitted_revision: Option<u64>,
 }
 
 impl Pipeline {
@@ -73,16 +80,18 @@ impl Pipeline {
         let chain = chain_digest(&cleaners, &settings.contract);
         let raw = stores.meta.raw_parts(&settings.id, 0).await?;
         let cleaned = stores.meta.clean_parts(&settings.id, &chain, 0).await?;
-        let done: std::collections::HashSet<u64> = cleaned.iter().map(|part| part.first_row).collect();
-        let rows_total = raw.last().map_or(0, |part| part.first_row + part.row_count);
-        let pending: Pending = raw.into_iter().filter(|part| !done.contains(&part.first_row)).map(|part| (part, None)).collect();
-        let rows_cleaned = pending.front().map_or(rows_total, |(part, _)| part.first_row);
         let (revision, state) = match stores.meta.state(&settings.id, loop_state::KEY).await? {
             Some((revision, bytes)) => {
                 (Some(revision), serde_json::from_slice(&bytes).map_err(|source| PipelineError::ReadState { source })?)
             }
             None => (None, LoopState::default()),
         };
+        let done: std::collections::HashSet<u64> = cleaned.iter().map(|part| part.first_row).collect();
+        let rows_total = raw.last().map_or(0, |part| part.first_row + part.row_count);
+        let pending = pending_of(&*stores.meta, &settings, &state, raw, &done).await?;
+        let pending: Pending = pending.into_iter().map(|part| (part, None)).collect();
+        let rows_cleaned = pending.front().map_or(rows_total, |(part, _)| part.first_row);
+        let (readmitted_revision, readmitted) = Readmitted::of(&*stores.meta, &settings.id).await?;
         Ok(Pipeline {
             settings: Arc::new(settings),
             stores,
@@ -98,6 +107,9 @@ impl Pipeline {
             source_open: false,
             pending,
             last_event_time: cleaned.last().and_then(|part| part.event_time).map(|(_, last)| last),
+            contract_accepted: false,
+            readmitted: Arc::new(readmitted),
+            readmitted_revision,
         })
     }
 
@@ -106,6 +118,7 @@ impl Pipeline {
     /// # Errors
     /// What went wrong, with the step it went wrong in. What was committed before stays; the event can be sent again.
     pub async fn handle(&mut self, event: Event) -> Result<Outcome, PipelineError> {
+        self.hold_to_contract().await?;
         match event {
             Event::Poll { rows_max } => self.poll(rows_max).await,
             Event::Clean => self.clean().await,

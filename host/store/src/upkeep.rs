@@ -21,33 +21,28 @@ pub trait Upkeep: Send + Sync {
     async fn metadata_bytes(&self) -> Result<u64, StoreError>;
 }
 
-/// The digest of every blob that the metadata names, whether it is still there or not: retention lets go of blobs of versions
-/// whose story stays.
-pub async fn named_blobs(meta: &dyn MetaStore, upkeep: &dyn Upkeep) -> Result<BTreeSet<Digest>, StoreError> {
-    let mut named = BTreeSet::new();
-    for pipeline in meta.pipelines().await? {
-        named.extend(meta.raw_parts(&pipeline, 0).await?.into_iter().map(|part| part.digest));
-        for chain in upkeep.chains(&pipeline).await? {
-            named.extend(meta.clean_parts(&pipeline, &chain, 0).await?.into_iter().map(|part| part.digest));
-        }
-        for run in meta.runs(&pipeline).await? {
-            let Some(id) = run.snapshot else { continue };
-            let snapshot = meta.snapshot(&id).await?;
-            named.extend(snapshot.iter().flat_map(|snapshot| snapshot.parts.iter().map(|part| part.digest)));
-            named.extend(snapshot.and_then(|snapshot| snapshot.late_labels));
-        }
-        for version in meta.versions(&pipeline).await? {
-            named.extend([version.weights, version.manifest]);
-            named.extend(version.serving.iter().map(|cleaner| cleaner.component));
-            if let Some(snapshot) = meta.snapshot(&version.snapshot).await? {
-                named.extend(snapshot.parts.iter().map(|part| part.digest).chain(snapshot.late_labels));
-            }
-        }
-        let decisions = meta.decisions(&pipeline, None).await?;
-        named.extend(decisions.into_iter().filter_map(|(_, decision)| Some(decision.evidence?.terms)));
-        for (_, value) in upkeep.states(&pipeline).await? {
-            named.extend(digests_in(&value));
-        }
+/// The digest of every blob that the metadata of one pipeline names, whether it is still there or not: retention lets go of blobs
+/// of versions whose story stays.
+pub async fn named_blobs(meta: &dyn MetaStore, upkeep: &dyn Upkeep, pipeline: &PipelineId) -> Result<BTreeSet<Digest>, StoreError> {
+    let mut named: BTreeSet<Digest> = meta.raw_parts(pipeline, 0).await?.into_iter().map(|part| part.digest).collect();
+    for chain in upkeep.chains(pipeline).await? {
+        named.extend(meta.clean_parts(pipeline, &chain, 0).await?.into_iter().map(|part| part.digest));
+    }
+    let versions = meta.versions(pipeline).await?;
+    let snapshots = versions.iter().map(|version| version.snapshot).collect::<BTreeSet<_>>();
+    let of_runs = meta.runs(pipeline).await?.into_iter().filter_map(|run| run.snapshot);
+    for id in snapshots.into_iter().chain(of_runs).collect::<BTreeSet<_>>() {
+        let Some(snapshot) = meta.snapshot(&id).await? else { continue };
+        named.extend(snapshot.parts.iter().map(|part| part.digest).chain(snapshot.late_labels));
+    }
+    for version in versions {
+        named.extend([version.weights, version.manifest]);
+        named.extend(version.serving.iter().map(|cleaner| cleaner.component));
+    }
+    let decisions = meta.decisions(pipeline, None).await?;
+    named.extend(decisions.into_iter().filter_map(|(_, decision)| Some(decision.evidence?.terms)));
+    for (_, value) in upkeep.states(pipeline).await? {
+        named.extend(digests_in(&value));
     }
     Ok(named)
 }

@@ -110,7 +110,7 @@ async fn chains_are_dropped_alone<S: MetaStore + Upkeep>(store: &S) {
 
 async fn everything_that_is_named_is_listed<S: MetaStore + Upkeep>(store: &S) {
     let (fence, p) = (store.take_fence("suite").await.unwrap(), pipeline());
-    assert!(named_blobs(store, store).await.unwrap().is_empty());
+    assert!(named_blobs(store, store, &p).await.unwrap().is_empty());
     let raw = raw_part(0, 10);
     let clean = clean_part(&raw, 1);
     let trained = Snapshot {
@@ -145,7 +145,7 @@ async fn everything_that_is_named_is_listed<S: MetaStore + Upkeep>(store: &S) {
     ];
     store.commit(fence, &p, AT, writes).await.unwrap();
     let expected = [raw.digest, clean.digest, model.weights, model.manifest].into_iter().chain((50..=54).map(digest));
-    assert_eq!(named_blobs(store, store).await.unwrap(), expected.collect());
+    assert_eq!(named_blobs(store, store, &p).await.unwrap(), expected.collect());
     let states = store.states(&p).await.unwrap();
     assert_eq!(states.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(states[0].1, digest(53).as_bytes());
