@@ -8,8 +8,6 @@ use std::sync::Arc;
 use crate::{CompiledFolder, Fence, FolderLock, MetaStore as _, ObjectBlobs, SqliteStore, StoreError, durable};
 
 const KEY_BYTES: usize = 32;
-/// The database's file in the folder.
-const DATABASE: &str = "tidegate.db";
 
 /// An open state folder, or its like in memory.
 #[derive(Debug)]
@@ -29,6 +27,11 @@ pub struct StateFolder {
 }
 
 impl StateFolder {
+    /// The database's file in the folder.
+    pub const DATABASE: &str = "tidegate.db";
+    /// The file of the key in the folder.
+    pub const KEY: &str = "key";
+
     /// Opens the folder at `path` in the name of `owner`, making whatever is not there.
     ///
     /// # Errors
@@ -38,7 +41,7 @@ impl StateFolder {
         let folder = path.to_owned();
         let prepared = tokio::task::spawn_blocking(move || prepare(&folder));
         let (lock, blobs, compiled, key) = prepared.await.map_err(|error| StoreError::stored("state folder", error))??;
-        let meta = SqliteStore::open(&path.join(DATABASE)).await?;
+        let meta = SqliteStore::open(&path.join(StateFolder::DATABASE)).await?;
         let fence = meta.take_fence(owner).await?;
         Ok(StateFolder { fence, meta: Arc::new(meta), blobs: Arc::new(blobs), compiled: Some(compiled), key, lock: Some(lock) })
     }
@@ -50,8 +53,8 @@ impl StateFolder {
     /// [`StoreError::Locked`] while that process has not made the folder's files yet; [`StoreError::Older`] for a folder that an
     /// older version holds; and as [`StateFolder::open`].
     pub async fn open_to_read(path: &Path) -> Result<StateFolder, StoreError> {
-        let database = path.join(DATABASE);
-        if !database.is_file() || !path.join("key").is_file() {
+        let database = path.join(StateFolder::DATABASE);
+        if !database.is_file() || !path.join(StateFolder::KEY).is_file() {
             return Err(StoreError::Locked { path: path.to_owned(), pid: FolderLock::holder(path) });
         }
         let meta = match SqliteStore::open_to_read(&database).await {
@@ -100,7 +103,7 @@ fn keep_private(path: &Path) -> Result<(), StoreError> {
 /// The folder's key, made once.
 #[expect(clippy::disallowed_methods, reason = "this crate is the one that touches files")]
 fn key(folder: &Path, temporary: &Path) -> Result<[u8; KEY_BYTES], StoreError> {
-    let path: PathBuf = folder.join("key");
+    let path: PathBuf = folder.join(StateFolder::KEY);
     match std::fs::read(&path) {
         Ok(bytes) => {
             let found = bytes.len();

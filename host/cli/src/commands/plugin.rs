@@ -19,7 +19,7 @@ use crate::terminal::{Terminal, table};
 /// A [`Failure`] when a plugin does not load.
 pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
-    compose::with_state(&config, async |state| {
+    compose::with_state_to_read(&config, async |state| {
         let sandbox = compose::sandbox(&config, state)?;
         match command {
             PluginCommand::List => list(&config, &sandbox, terminal),
