@@ -142,35 +142,48 @@ pub async fn readmit(pipeline: &mut Pipeline, rows: &[u64], by: &str, reason: &s
 /// # Errors
 /// What went wrong first; the parts before it stay replaced, and the same command goes on from there.
 pub async fn clean_again(pipeline: &mut Pipeline, upkeep: &dyn Upkeep) -> Result<CleanedAgain, PipelineError> {
+    let (stores, id) = (pipeline.stores.clone(), pipeline.settings.id.clone());
+    let before = parts_before(pipeline, upkeep).await?;
+    // What waits is cleaned in its turn; parts of which rows were kept out are told of like the others.
     pipeline.handle(Event::Clean).await?;
-    let (stores, id, chain) = (pipeline.stores.clone(), pipeline.settings.id.clone(), pipeline.chain);
-    let own = stores.meta.clean_parts(&id, &chain, 0).await?;
-    let own: BTreeMap<u64, CleanPart> = own.into_iter().map(|part| (part.first_row, part)).collect();
-    let mut wanted: BTreeSet<u64> = own.values().filter(|part| !part.quarantined.is_empty()).map(|part| part.first_row).collect();
-    let mut elsewhere = BTreeMap::new();
-    for other in upkeep.chains(&id).await?.into_iter().filter(|other| *other != chain) {
-        let parts = stores.meta.clean_parts(&id, &other, 0).await?;
-        let parts = parts.into_iter().filter(|part| !part.quarantined.is_empty() && !own.contains_key(&part.first_row));
-        elsewhere.extend(parts.map(|part| (part.first_row, part)));
-    }
-    wanted.extend(elsewhere.keys());
+    let own = by_first_row(stores.meta.clean_parts(&id, &pipeline.chain, 0).await?);
     let behind = pipeline.behind();
     let mut again = CleanedAgain::default();
-    for raw in stores.meta.raw_parts(&id, 0).await?.into_iter().filter(|raw| wanted.contains(&raw.first_row)) {
-        let part = derive_again(pipeline, &behind, &raw).await?;
-        let write = match own.get(&raw.first_row) {
-            Some(before) if *before == part => None,
-            Some(before) => Some(Write::ReplaceCleanPart { expected: before.digest, part: part.clone() }),
+    for raw in stores.meta.raw_parts(&id, 0).await? {
+        let Some(before) = before.get(&raw.first_row) else { continue };
+        let present = own.get(&raw.first_row);
+        let part = match present {
+            Some(part) if part.chain != before.chain => part.clone(),
+            _ => derive_again(pipeline, &behind, &raw).await?,
+        };
+        let write = match present {
+            Some(present) if *present == part => None,
+            Some(present) => Some(Write::ReplaceCleanPart { expected: present.digest, part: part.clone() }),
             None => Some(Write::CleanPart(part.clone())),
         };
         if let Some(write) = write {
             stores.meta.commit(stores.fence, &id, pipeline.now(), vec![write]).await?;
         }
-        if let Some(before) = own.get(&raw.first_row).or_else(|| elsewhere.get(&raw.first_row)) {
-            again.note(before, &part, out_of(&part));
-        }
+        again.note(before, &part, out_of(&part));
     }
     Ok(again)
+}
+
+/// The parts that rows are kept out of, by first row: those of the present chain, and where it has cleaned nothing, of another.
+async fn parts_before(pipeline: &Pipeline, upkeep: &dyn Upkeep) -> Result<BTreeMap<u64, CleanPart>, PipelineError> {
+    let (meta, id, chain) = (&pipeline.stores.meta, &pipeline.settings.id, pipeline.chain);
+    let mut parts = by_first_row(meta.clean_parts(id, &chain, 0).await?);
+    for other in upkeep.chains(id).await?.into_iter().filter(|other| *other != chain) {
+        for part in meta.clean_parts(id, &other, 0).await? {
+            parts.entry(part.first_row).or_insert(part);
+        }
+    }
+    parts.retain(|_, part| !part.quarantined.is_empty());
+    Ok(parts)
+}
+
+fn by_first_row(parts: Vec<CleanPart>) -> BTreeMap<u64, CleanPart> {
+    parts.into_iter().map(|part| (part.first_row, part)).collect()
 }
 
 impl CleanedAgain {
@@ -216,7 +229,7 @@ async fn parts_of(pipeline: &Pipeline, rows: &BTreeSet<u64>) -> Result<Vec<(RawP
     let from = rows.first().copied().unwrap_or(u64::MAX);
     let (meta, id) = (&pipeline.stores.meta, &pipeline.settings.id);
     let cleaned = meta.clean_parts(id, &pipeline.chain, from).await?;
-    let mut cleaned: BTreeMap<u64, CleanPart> = cleaned.into_iter().map(|part| (part.first_row, part)).collect();
+    let mut cleaned = by_first_row(cleaned);
     let holds = |raw: &RawPart| rows.range(raw.first_row..raw.first_row + raw.row_count).next().is_some();
     let raw = meta.raw_parts(id, from).await?.into_iter().filter(holds);
     Ok(raw.filter_map(|raw| cleaned.remove(&raw.first_row).map(|part| (raw, part))).collect())
