@@ -150,6 +150,25 @@ pub enum Command {
     /// Read the journal
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Look at rows that were kept out, and let them in again
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Let go of what is older than `retention_days` or over `disk_bytes_max`, and of files that nothing names
+    Gc {
+        /// Say what would go, and let nothing go
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write everything that is kept into one file, beside a running host too
+    Backup {
+        /// The file to write; there may be none of that name
+        file: PathBuf,
+    },
+    /// Read a state folder back from a backup, where none is
+    Restore {
+        /// The file that `backup` wrote
+        file: PathBuf,
+    },
     /// Look at plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -257,6 +276,59 @@ pub enum ContractCommand {
         #[arg(long, value_name = "ROWS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
         rows: u64,
     },
+    /// Print the contract that was accepted
+    Show,
+    /// Show what the settings change about the accepted contract, and what that means for the champion
+    Diff,
+    /// Accept the contract in the settings
+    Accept {
+        /// Why, for the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+}
+
+/// `tidegate quarantine`.
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// Count the rows that are kept out, and list them
+    List {
+        /// Only those that this cleaner, or `contract`, keeps out
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+        /// Only those of this reason
+        #[arg(long, value_name = "REASON")]
+        reason: Option<String>,
+        /// Rows to list; all are counted
+        #[arg(long, value_name = "ROWS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(0..=100_000))]
+        limit: u64,
+    },
+    /// Show one row as its source gave it, and what became of it
+    Show {
+        /// Its number
+        row: u64,
+    },
+    /// Let rows in again that a cleaner dropped
+    Readmit {
+        /// Numbers, and ranges such as `5-9`
+        #[arg(required = true, value_name = "ROWS", value_parser = rows)]
+        rows: Vec<std::ops::RangeInclusive<u64>>,
+        /// Why, for the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Clean the parts again that rows are kept out of, with the cleaners as they are now
+    Clean,
+}
+
+/// A row number, or a range of them.
+fn rows(text: &str) -> Result<std::ops::RangeInclusive<u64>, String> {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let range = match text.split_once('-') {
+        Some((first, last)) => number(first).zip(number(last)).filter(|(first, last)| first <= last),
+        None => number(text).map(|row| (row, row)),
+    };
+    range.map(|(first, last)| first..=last).ok_or_else(|| "expected a row number such as `17`, or a range such as `5-9`".to_owned())
 }
 
 /// `tidegate journal`.

@@ -14,7 +14,7 @@ use tidegate_vocab::{Batch, CleanPart, Contract, Digest, Quarantined, RawPart, R
 use crate::{DatasetError, Typed, check, encode_clean};
 
 /// Who is named for rows that the contract kept out.
-const BY_CONTRACT: &str = "contract";
+pub const BY_CONTRACT: &str = "contract";
 
 /// What one cleaner did to the rows it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,7 +37,7 @@ pub fn to_toml(contract: &Contract, pipeline: &PipelineId) -> String {
     toml
 }
 
-fn time_value(time: &TimeColumn) -> String {
+pub(crate) fn time_value(time: &TimeColumn) -> String {
     let mut value = format!("{{ column = {}", text(&time.column));
     if let Some(unit) = time.unit {
         value += &format!(", unit = {}, origin = {}", text(unit_word(unit)), text(&origin(time.origin_us)));
@@ -45,7 +45,7 @@ fn time_value(time: &TimeColumn) -> String {
     value + " }"
 }
 
-fn column_value(column: &ContractColumn) -> String {
+pub(crate) fn column_value(column: &ContractColumn) -> String {
     let plain = !column.nullable && column.role == Role::Feature && column.low.is_none() && column.high.is_none();
     if plain && column.categories.is_none() {
         return text(column.dtype.word());
@@ -86,13 +86,13 @@ fn origin(origin_us: i64) -> String {
 }
 
 /// A whole number of the largest unit that gives one, such as `1d` or `90min`.
-fn duration(micros: i64) -> String {
+pub(crate) fn duration(micros: i64) -> String {
     let units = [TimeUnit::D, TimeUnit::H, TimeUnit::Min, TimeUnit::S, TimeUnit::Ms];
     let whole = units.into_iter().find(|unit| micros % unit.micros() == 0).unwrap_or(TimeUnit::Us);
     format!("{}{}", micros / whole.micros(), unit_word(whole))
 }
 
-fn list(texts: &[String]) -> String {
+pub(crate) fn list(texts: &[String]) -> String {
     format!("[{}]", texts.iter().map(|item| text(item)).collect::<Vec<_>>().join(", "))
 }
 

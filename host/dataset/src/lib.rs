@@ -18,6 +18,7 @@ mod cell;
 mod chain;
 mod check;
 mod clean_file;
+mod contract_diff;
 mod contract_toml;
 mod error;
 mod infer;
@@ -25,16 +26,19 @@ mod late;
 mod part_cache;
 mod raw_file;
 mod read;
+mod readmitted;
+mod show;
 mod snapshot;
 mod typed;
 
 #[cfg(test)]
 mod sample;
 
-pub use assemble::{Assembled, CleanerStep, KnownTime, assemble, clean_part};
+pub use assemble::{Assembled, BY_CONTRACT, CleanerStep, KnownTime, assemble, clean_part};
 pub use chain::chain_digest;
 pub use check::check;
 pub use clean_file::{decode_clean, encode_clean};
+pub use contract_diff::{ContractDifference, contract_difference};
 pub use contract_toml::to_toml;
 pub use error::DatasetError;
 pub use infer::{InferOptions, Inference, infer};
@@ -42,5 +46,7 @@ pub use late::{LateLabels, PartReader};
 pub use part_cache::PartCache;
 pub use raw_file::{decode_raw, encode_raw};
 pub use read::{read_rows, read_snapshot};
+pub use readmitted::readmitted;
+pub use show::{ShownRow, shown_rows};
 pub use snapshot::{SnapshotRequest, plan_snapshot};
 pub use typed::{TYPE_CHANGED_ROWS_MIN, Typed, typed};

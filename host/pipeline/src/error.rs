@@ -93,6 +93,28 @@ pub enum PipelineError {
         /// Why.
         why: String,
     },
+    /// The settings hold another contract than the accepted one.
+    #[error("the contract in the settings is not the one that was accepted\n  {}", lines.join("\n  "))]
+    ContractChanged {
+        /// What it changes, one thing a line.
+        lines: Vec<String>,
+    },
+    /// A row that cannot be let in again.
+    #[error("row {row} cannot be let in again: {why}")]
+    NotReadmittable {
+        /// Which.
+        row: u64,
+        /// Why.
+        why: String,
+    },
+    /// The state takes more room than it may, and nothing of it may go.
+    #[error("the state takes {bytes} bytes, `disk_bytes_max` is {bytes_max}, and nothing that is left may go")]
+    OverBudget {
+        /// What is needed.
+        bytes: u64,
+        /// What is allowed.
+        bytes_max: u64,
+    },
     /// There is nothing to roll back to.
     #[error("there is nothing to roll back to: {why}")]
     NoRollbackTarget {
@@ -140,6 +162,18 @@ impl PipelineError {
             PipelineError::NotImportable { .. } => {
                 Some("`tidegate export VERSION FOLDER` shows what the two files look like; the contract is in `tidegate.toml`".to_owned())
             }
+            PipelineError::ContractChanged { .. } => Some(
+                "`tidegate contract diff` says what that means for the champion, `tidegate contract accept` accepts it; or put the \
+                 old contract back"
+                    .to_owned(),
+            ),
+            PipelineError::NotReadmittable { .. } => {
+                Some("`tidegate quarantine list` lists the rows that are kept out, with who keeps them out and why".to_owned())
+            }
+            PipelineError::OverBudget { .. } => Some(
+                "raise `disk_bytes_max` under `[store]`, or lower `window_rows` of a model; `tidegate gc --dry-run` shows what is needed"
+                    .to_owned(),
+            ),
             PipelineError::NoRollbackTarget { .. } => Some("`tidegate promote VERSION` makes any trained version champion".to_owned()),
             PipelineError::MetricTwice { .. } => Some("give one of the two evaluators another configuration, or take it out".to_owned()),
             PipelineError::Thread { .. } => None,

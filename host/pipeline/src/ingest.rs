@@ -8,12 +8,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidegate_dataset::{CleanerStep, DatasetError, KnownTime, PartCache, Typed, clean_part, decode_raw, encode_raw, typed};
+use tidegate_dataset::{CleanerStep, DatasetError, KnownTime, PartCache, Typed, clean_part, decode_raw, encode_raw, readmitted, typed};
 use tidegate_sandbox::{CallError, Pull};
 use tidegate_store::{WorkUnit, Write};
 use tidegate_vocab::{Batch, CleanPart, Contract, DType, Digest, PluginName, RawPart, Role};
 
 use crate::drive::{Ingested, SourceState};
+use crate::quarantine::Behind;
 use crate::{CleanPort, Outcome, Pipeline, PipelineError, PluginStep, Settings, SourcePort, Stores};
 
 /// How long a cleaning work unit is leased; a unit is a few milliseconds of work, and a newer fence ends the lease anyway.
@@ -51,7 +52,8 @@ impl Pipeline {
     pub(crate) async fn clean(&mut self) -> Result<Outcome, PipelineError> {
         let mut rows = 0;
         while let Some((raw, typed)) = self.pending.pop_front() {
-            let cleaned = clean_one(&self.settings, &self.stores, self.chain, &mut self.plugins.cleaners, &self.parts, &raw, typed).await;
+            let behind = self.behind();
+            let cleaned = clean_one(&self.settings, &self.stores, &behind, &mut self.plugins.cleaners, &self.parts, &raw, typed).await;
             rows += raw.row_count;
             self.note_cleaned(raw, cleaned)?;
         }
@@ -62,7 +64,8 @@ impl Pipeline {
     /// last ones are cleaned on another. A few parts wait in between, so that neither stands still for the other.
     pub(crate) async fn stream(&mut self, rows_max: u32, polls_max: u64) -> Result<Ingested, PipelineError> {
         let (fetched, mut waiting) = tokio::sync::mpsc::channel::<(RawPart, Typed)>(WAITING_PARTS_MAX);
-        let Pipeline { settings, stores, plugins, parts, chain, source_open, rows_total, rows_cleaned, .. } = self;
+        let behind = self.behind();
+        let Pipeline { settings, stores, plugins, parts, source_open, rows_total, rows_cleaned, .. } = self;
         let (observer, pending, last_event_time) = (&mut self.observer, &mut self.pending, &mut self.last_event_time);
         let (source, cleaners) = (&mut plugins.source, &mut plugins.cleaners);
         let fetching = async {
@@ -96,7 +99,7 @@ impl Pipeline {
         };
         let cleaning = async {
             while let Some((raw, typed)) = waiting.recv().await {
-                match clean_one(settings, stores, *chain, cleaners, parts, &raw, Some(typed)).await {
+                match clean_one(settings, stores, &behind, cleaners, parts, &raw, Some(typed)).await {
                     Ok(part) => {
                         *rows_cleaned = raw.first_row + raw.row_count;
                         *last_event_time = part.event_time.map(|(_, last)| last).or(*last_event_time);
@@ -228,16 +231,16 @@ enum Pulled {
 }
 
 /// Makes and commits the cleaned part of one raw part, as a leased work unit.
-async fn clean_one(
+pub(crate) async fn clean_one(
     settings: &Arc<Settings>,
     stores: &Stores,
-    chain: Digest,
+    behind: &Behind,
     cleaners: &mut Vec<PluginStep<dyn CleanPort>>,
     parts: &PartCache,
     raw: &RawPart,
     in_memory: Option<Typed>,
 ) -> Result<CleanPart, PipelineError> {
-    let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
+    let chain = behind.chain;
     let key = Digest::of_fields([&chain.as_bytes()[..], raw.digest.as_bytes(), &raw.first_row.to_le_bytes()]);
     let plan = serde_json::json!({ "chain": chain, "raw": raw.digest, "first_row": raw.first_row }).to_string().into_bytes();
     stores.queue.enqueue(stores.fence, &settings.id, WorkUnit { key, plan }).await?;
@@ -253,6 +256,34 @@ async fn clean_one(
         leased => leased,
     };
 
+    let (part, rows) = match derive(settings, stores, behind, cleaners, raw, in_memory).await {
+        Ok(derived) => derived,
+        Err(error) => {
+            // The unit goes back at once, so that the next attempt does not wait for the lease to run out.
+            if let Some(leased) = &leased {
+                stores.queue.release(leased).await?;
+            }
+            return Err(error);
+        }
+    };
+    stores.meta.commit(stores.fence, &settings.id, stores.clock.now(), vec![Write::CleanPart(part.clone())]).await?;
+    if let Some(leased) = &leased {
+        stores.queue.complete(leased, part.digest).await?;
+    }
+    parts.hold(part.digest, rows);
+    Ok(part)
+}
+
+/// Makes the cleaned part of one raw part and keeps its file; nothing is committed.
+pub(crate) async fn derive(
+    settings: &Arc<Settings>,
+    stores: &Stores,
+    behind: &Behind,
+    cleaners: &mut Vec<PluginStep<dyn CleanPort>>,
+    raw: &RawPart,
+    in_memory: Option<Typed>,
+) -> Result<(CleanPart, Batch), PipelineError> {
+    let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
     let typed_rows = match in_memory {
         Some(typed) => typed,
         None => {
@@ -262,55 +293,53 @@ async fn clean_one(
         }
     };
     let mut ports = std::mem::take(cleaners);
-    let (task_settings, task_raw) = (Arc::clone(settings), raw.clone());
+    let (task_settings, task_raw, behind) = (Arc::clone(settings), raw.clone(), behind.clone());
     let (ports, cleaned) = tokio::task::spawn_blocking(move || {
-        let cleaned = run_chain(&task_settings, chain, &mut ports, &task_raw, &typed_rows);
+        let cleaned = run_chain(&task_settings, &behind, &mut ports, &task_raw, &typed_rows);
         (ports, cleaned)
     })
     .await
     .map_err(|_| PipelineError::Thread { step: "cleaner" })?;
     *cleaners = ports;
-    let cleaned = match cleaned {
-        Ok(cleaned) => cleaned,
-        Err(error) => {
-            // The unit goes back at once, so that the next attempt does not wait for the lease to run out.
-            if let Some(leased) = &leased {
-                stores.queue.release(leased).await?;
-            }
-            return Err(error);
-        }
-    };
-    let (part, bytes, rows) = cleaned;
+    let (part, bytes, rows) = cleaned?;
     stores.blobs.put(bytes).await?;
-    stores.meta.commit(stores.fence, &settings.id, stores.clock.now(), vec![Write::CleanPart(part.clone())]).await?;
-    if let Some(leased) = &leased {
-        stores.queue.complete(leased, part.digest).await?;
-    }
-    parts.hold(part.digest, rows);
-    Ok(part)
+    Ok((part, rows))
 }
 
 type CleanedPart = (CleanPart, bytes::Bytes, Batch);
 
 fn run_chain(
     settings: &Settings,
-    chain: Digest,
+    behind: &Behind,
     cleaners: &mut [PluginStep<dyn CleanPort>],
     raw: &RawPart,
     typed: &Typed,
 ) -> Result<CleanedPart, PipelineError> {
     let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
     let mut rows = typed.rows.clone();
-    let mut steps = Vec::with_capacity(cleaners.len());
+    let mut steps: Vec<CleanerStep> = Vec::with_capacity(cleaners.len());
+    // The pipeline's number of each row that is still there.
+    let mut numbers: Vec<u64> = typed.row_index.iter().map(|row| raw.first_row + u64::from(*row)).collect();
     for cleaner in cleaners {
         let failed = |plugin: &PluginName, source| PipelineError::Plugin { plugin: plugin.clone(), step: "cleaner", source };
         let port = cleaner.port.as_mut().ok_or(PipelineError::Thread { step: "cleaner" })?;
         let cleaned = port.clean(&rows).map_err(|source| failed(&cleaner.name, source))?;
-        rows = cleaned.rows;
-        steps.push(CleanerStep { cleaner: cleaner.name.to_string(), kept: cleaned.kept, dropped: cleaned.dropped });
+        let step = CleanerStep { cleaner: cleaner.name.to_string(), kept: cleaned.kept, dropped: cleaned.dropped };
+        let lets_in = behind.readmitted.from(cleaner.name.as_str(), raw.first_row, raw.first_row + raw.row_count);
+        let step = if lets_in.is_empty() {
+            rows = cleaned.rows;
+            step
+        } else {
+            let positions = (0..).zip(&numbers).filter(|(_, number)| lets_in.contains(number)).map(|(position, _)| position).collect();
+            let (step, kept) = readmitted(&rows, step, cleaned.rows, &positions).map_err(in_rows)?;
+            rows = kept;
+            step
+        };
+        numbers = step.kept.iter().filter_map(|row| numbers.get(*row as usize).copied()).collect();
+        steps.push(step);
     }
     let known = if settings.contract.time.is_some() { KnownTime::AfterDelay } else { KnownTime::WhenPolled };
-    clean_part(raw, &chain, known, &settings.contract, typed, &steps, &rows).map_err(in_rows)
+    clean_part(raw, &behind.chain, known, &settings.contract, typed, &steps, &rows).map_err(in_rows)
 }
 
 /// Rows that were committed before a feature was added to the contract do not have it: there it is missing, which the contract

@@ -11,6 +11,7 @@
 
 mod alerts;
 mod backtest;
+mod contract;
 mod drive;
 mod error;
 mod event;
@@ -20,14 +21,18 @@ mod loop_state;
 mod models;
 mod monitor;
 mod operator;
+mod pending;
 mod pipeline;
 mod ports;
 mod quality;
+mod quarantine;
+mod retention;
 mod run;
 mod settings;
 mod training;
 
 pub use backtest::{Backtest, BacktestSettings, Mark, MarkKind, backtest};
+pub use contract::{accept_contract, accepted_contract};
 pub use drive::{Ingested, RunEnd, SourceState, ingest_all, ingest_some, run_once};
 pub use error::PipelineError;
 pub use event::{Event, Outcome};
@@ -37,5 +42,7 @@ pub use operator::{import, promote, roll_back};
 pub use pipeline::{Observer, Pipeline, Replacement, Silent};
 pub use ports::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort, Stores};
 pub use quality::QualityHistory;
+pub use quarantine::{CleanedAgain, Readmission, Readmitted, clean_again, readmit, readmitted_rows};
+pub use retention::{Collected, Collection, Retention, Subject, collect, make_room};
 pub use settings::Settings;
 pub use training::TrainingWork;

@@ -23,6 +23,7 @@ pub async fn promote(pipeline: &mut Pipeline, to: VersionNo, operator: &str, rea
     if matches!(version.state, VersionState::Quarantined | VersionState::InfraFailed) {
         return Err(PipelineError::NotPromotable { version: to, why: "it is quarantined or failed its infrastructure check".to_owned() });
     }
+    can_answer(pipeline, &version).await?;
     let by = DecidedBy::Operator(operator.to_owned());
     let decision = decision(pipeline, DecisionKind::Promote, to, champion, by, reason);
     let moves = promotion_by_hand(pipeline, &version, champion).await?;
@@ -157,6 +158,7 @@ pub async fn roll_back(pipeline: &mut Pipeline, to: Option<VersionNo>, operator:
         Some(to) => nothing(format!("{to} is not a version that served before {champion}")),
         None => nothing(format!("no version served before {champion} and left healthy")),
     })?;
+    can_answer(pipeline, &target).await?;
     let by = DecidedBy::Operator(operator.to_owned());
     let decision = decision(pipeline, DecisionKind::RollBack, target.number, Some(champion), by, reason);
     let writes = vec![
@@ -165,6 +167,17 @@ pub async fn roll_back(pipeline: &mut Pipeline, to: Option<VersionNo>, operator:
         Write::MoveAlias { alias: Alias::Champion, expected: Some(champion), to: target.number },
     ];
     move_champion(pipeline, decision, Vec::new(), writes).await
+}
+
+/// Retention lets go of the weights of old versions; one without them must not serve.
+async fn can_answer(pipeline: &Pipeline, version: &ModelVersion) -> Result<(), PipelineError> {
+    for digest in [&version.weights, &version.manifest] {
+        if !pipeline.stores.blobs.has(digest).await? {
+            let why = format!("its weights are gone (blob {})", digest.short());
+            return Err(PipelineError::NotPromotable { version: version.number, why });
+        }
+    }
+    Ok(())
 }
 
 async fn find(pipeline: &Pipeline, number: VersionNo) -> Result<ModelVersion, PipelineError> {

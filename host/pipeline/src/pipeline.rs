@@ -9,6 +9,8 @@ use tidegate_vocab::{Decision, Digest, Run, Timestamp};
 
 use crate::ingest::Pending;
 use crate::models::Models;
+use crate::pending::pending_of;
+use crate::quarantine::Readmitted;
 use crate::{
     AlertPort, CleanPort, EvaluatePort, Event, LoopState, Outcome, PipelineError, PluginStep, Plugins, ScoredRow, Settings, SourcePort,
     Stores, loop_state,
@@ -63,6 +65,11 @@ pub struct Pipeline {
     pub(crate) served: u64,
     /// The latest event time of the last cleaned part; a simulated clock follows it.
     pub(crate) last_event_time: Option<Timestamp>,
+    /// Whether the contract in the settings is known to be the accepted one.
+    pub(crate) contract_accepted: bool,
+    /// Rows that people let in again, and the revision of that in the store.
+    pub(crate) readmitted: Arc<Readmitted>,
+    pub(crate) readmitted_revision: Option<u64>,
 }
 
 impl Pipeline {
@@ -77,14 +84,15 @@ impl Pipeline {
         observer: Box<dyn Observer>,
     ) -> Result<Pipeline, PipelineError> {
         let chain = chain_of(&plugins, &settings);
-        let backlog = Backlog::of(&settings, &stores, &chain).await?;
         let (revision, state) = match stores.meta.state(&settings.id, loop_state::KEY).await? {
             Some((revision, bytes)) => {
                 (Some(revision), serde_json::from_slice(&bytes).map_err(|source| PipelineError::ReadState { source })?)
             }
             None => (None, LoopState::default()),
         };
+        let backlog = Backlog::of(&settings, &stores, &state, &chain).await?;
         let late = late_labels(&settings, &stores, &state, backlog.rows_total).await?;
+        let (readmitted_revision, readmitted) = Readmitted::of(&*stores.meta, &settings.id).await?;
         Ok(Pipeline {
             settings: Arc::new(settings),
             stores,
@@ -102,6 +110,9 @@ impl Pipeline {
             late,
             served: 0,
             last_event_time: backlog.last_event_time,
+            contract_accepted: false,
+            readmitted: Arc::new(readmitted),
+            readmitted_revision,
         })
     }
 
@@ -110,6 +121,7 @@ impl Pipeline {
     /// # Errors
     /// What went wrong, with the step it went wrong in. What was committed before stays; the event can be sent again.
     pub async fn handle(&mut self, event: Event) -> Result<Outcome, PipelineError> {
+        self.hold_to_contract().await?;
         match event {
             Event::Poll { rows_max } => self.poll(rows_max).await,
             Event::Clean => self.clean().await,
@@ -165,7 +177,7 @@ impl Pipeline {
                 let Some(place) = self.plugins.cleaners.get_mut(index) else { return Ok(()) };
                 let old = std::mem::replace(place, step);
                 let chain = chain_of(&self.plugins, &self.settings);
-                match Backlog::of(&self.settings, &self.stores, &chain).await {
+                match Backlog::of(&self.settings, &self.stores, &self.state, &chain).await {
                     Ok(backlog) => {
                         self.chain = chain;
                         self.pending = backlog.pending;
@@ -263,12 +275,13 @@ struct Backlog {
 }
 
 impl Backlog {
-    async fn of(settings: &Settings, stores: &Stores, chain: &Digest) -> Result<Backlog, PipelineError> {
+    async fn of(settings: &Settings, stores: &Stores, state: &LoopState, chain: &Digest) -> Result<Backlog, PipelineError> {
         let raw = stores.meta.raw_parts(&settings.id, 0).await?;
         let cleaned = stores.meta.clean_parts(&settings.id, chain, 0).await?;
         let done: std::collections::HashSet<u64> = cleaned.iter().map(|part| part.first_row).collect();
         let rows_total = raw.last().map_or(0, |part| part.first_row + part.row_count);
-        let pending: Pending = raw.into_iter().filter(|part| !done.contains(&part.first_row)).map(|part| (part, None)).collect();
+        let pending = pending_of(&*stores.meta, settings, state, raw, &done).await?;
+        let pending: Pending = pending.into_iter().map(|part| (part, None)).collect();
         let rows_cleaned = pending.front().map_or(rows_total, |(part, _)| part.first_row);
         let last_event_time = cleaned.last().and_then(|part| part.event_time).map(|(_, last)| last);
         Ok(Backlog { rows_total, rows_cleaned, pending, last_event_time })

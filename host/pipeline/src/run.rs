@@ -87,7 +87,6 @@ impl Pipeline {
     }
 
     async fn take_snapshot(&mut self, run: &Run) -> Result<Outcome, PipelineError> {
-        let parts = self.stores.meta.clean_parts(&self.settings.id, &self.chain, 0).await?;
         let settings = Arc::clone(&self.settings);
         let held_out = settings.gate.rows == GateRows::HeldOut && !settings.ungated;
         let request = SnapshotRequest {
@@ -100,7 +99,18 @@ impl Pipeline {
             validation_share: settings.model.validation_share,
             gate_rows: if held_out { settings.held_out_rows } else { 0 },
         };
-        let planned = plan_snapshot(&self.reader(), &parts, &request).await;
+        let planned = loop {
+            let parts = self.stores.meta.clean_parts(&settings.id, &self.chain, 0).await?;
+            let planned = plan_snapshot(&self.reader(), &parts, &request).await;
+            let is_short = match &planned {
+                Ok(snapshot) => snapshot.row_count < settings.window_rows,
+                Err(error) => matches!(error, DatasetError::SnapshotEmpty { .. }),
+            };
+            // Rows that were taken in behind another chain count too, once this one has cleaned them.
+            if !is_short || !self.clean_older().await? {
+                break planned;
+            }
+        };
         let snapshot = planned.map_err(|source| PipelineError::Dataset { first_row: 0, last_row: self.rows_total, source })?;
         let serving = self.serving_cleaners().await?;
         let next = Run { state: RunState::Snapshotted, snapshot: Some(snapshot.id()), serving, ..run.clone() };

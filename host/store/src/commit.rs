@@ -54,6 +54,10 @@ pub(crate) enum Change {
     RawPart { end_row: u64, part: RawPart, stored: String },
     Cursor(Vec<u8>),
     CleanPart { end_row: u64, part: CleanPart, stored: String },
+    ReplaceCleanPart { end_row: u64, part: CleanPart, stored: String },
+    DropRows { below: u64 },
+    DropCleanParts { chain: Digest },
+    DropFeedback { before: Timestamp },
     Snapshot { id: Digest, stored: String },
     NewRun { id: RunId, state: RunState, stored: String },
     Run { id: RunId, state: RunState, stored: String },
@@ -73,10 +77,11 @@ impl Wanted {
         let mut wanted = Wanted::default();
         for write in writes {
             match write {
-                Write::CleanPart(part) => {
+                Write::CleanPart(part) | Write::ReplaceCleanPart { part, .. } => {
                     wanted.raw.insert(part.first_row);
                     wanted.clean.insert((part.chain, part.first_row));
                 }
+                Write::DropRows { below } => _ = wanted.raw.insert(*below),
                 Write::Run { run, .. } => _ = wanted.runs.insert(run.id),
                 Write::VersionState { version, .. } => _ = wanted.versions.insert(*version),
                 Write::State { key, .. } => _ = wanted.state.insert(key.clone()),
@@ -87,6 +92,8 @@ impl Wanted {
                 | Write::NewVersion(_)
                 | Write::Decision(_)
                 | Write::MoveAlias { .. }
+                | Write::DropCleanParts { .. }
+                | Write::DropFeedback { .. }
                 | Write::Journal { .. } => {}
             }
         }
@@ -172,6 +179,13 @@ impl Plan {
             Write::RawPart(part) => self.raw_part(part),
             Write::Cursor { expected, cursor } => self.cursor(expected, cursor),
             Write::CleanPart(part) => self.clean_part(part),
+            Write::ReplaceCleanPart { expected, part } => self.replace_clean_part(expected, part),
+            Write::DropRows { below } => self.drop_rows(below),
+            Write::DropCleanParts { chain } => {
+                self.facts.clean.retain(|(of, _), _| *of != chain);
+                self.drops(Change::DropCleanParts { chain }, JournalLine::dropped_chain(&chain))
+            }
+            Write::DropFeedback { before } => self.drops(Change::DropFeedback { before }, JournalLine::dropped_feedback(before)),
             Write::Snapshot(snapshot) => self.snapshot(&snapshot),
             Write::NewRun(run) => self.new_run(run),
             Write::Run { expected, run } => self.run(expected, run),
@@ -209,13 +223,18 @@ impl Plan {
         Ok(())
     }
 
-    fn clean_part(&mut self, part: CleanPart) -> Result<(), StoreError> {
-        let what = || format!("the raw part of the cleaned part at row {}", part.first_row);
+    /// The row after the last of the raw part that `part` was derived from.
+    fn raw_end(&self, part: &CleanPart) -> Result<u64, StoreError> {
         let raw = self.facts.raw.get(&part.first_row).copied();
-        let Some((_, end_row)) = raw.filter(|(digest, _)| *digest == part.raw) else {
-            let found = raw.map_or("none".to_owned(), |(digest, _)| digest.short());
-            return Err(StoreError::conflict(what(), part.raw.short(), found));
-        };
+        let end_row = raw.filter(|(digest, _)| *digest == part.raw).map(|(_, end_row)| end_row);
+        end_row.ok_or_else(|| {
+            let what = format!("the raw part of the cleaned part at row {}", part.first_row);
+            StoreError::conflict(what, part.raw.short(), raw.map_or("none".to_owned(), |(digest, _)| digest.short()))
+        })
+    }
+
+    fn clean_part(&mut self, part: CleanPart) -> Result<(), StoreError> {
+        let end_row = self.raw_end(&part)?;
         let key = (part.chain, part.first_row);
         if let Some(present) = self.facts.clean.get(&key) {
             if *present == part {
@@ -226,6 +245,38 @@ impl Plan {
         }
         self.facts.clean.insert(key, part.clone());
         self.changes.push(Change::CleanPart { end_row, stored: stored("a cleaned part", &part)?, part });
+        Ok(())
+    }
+
+    fn replace_clean_part(&mut self, expected: Digest, part: CleanPart) -> Result<(), StoreError> {
+        let end_row = self.raw_end(&part)?;
+        let present = self.facts.clean.get(&(part.chain, part.first_row));
+        if present == Some(&part) {
+            return Ok(());
+        }
+        let found = present.map(|present| present.digest);
+        if found != Some(expected) {
+            let what = format!("the cleaned part of chain {} at row {}", part.chain.short(), part.first_row);
+            return Err(StoreError::conflict(what, expected.short(), found.map_or("none".to_owned(), |digest| digest.short())));
+        }
+        self.lines.push(JournalLine::cleaned_again(&expected, &part));
+        self.facts.clean.insert((part.chain, part.first_row), part.clone());
+        self.changes.push(Change::ReplaceCleanPart { end_row, stored: stored("a cleaned part", &part)?, part });
+        Ok(())
+    }
+
+    fn drop_rows(&mut self, below: u64) -> Result<(), StoreError> {
+        if !self.facts.raw.contains_key(&below) {
+            return Err(StoreError::conflict("the first row to keep", "one that a raw part begins with", below));
+        }
+        self.facts.raw.retain(|first_row, _| *first_row >= below);
+        self.facts.clean.retain(|(_, first_row), _| *first_row >= below);
+        self.drops(Change::DropRows { below }, JournalLine::dropped_rows(below))
+    }
+
+    fn drops(&mut self, change: Change, line: JournalLine) -> Result<(), StoreError> {
+        self.lines.push(line);
+        self.changes.push(change);
         Ok(())
     }
 

@@ -15,6 +15,17 @@ pub struct CompiledFolder {
     path: PathBuf,
 }
 
+/// What [`CompiledFolder::retain`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CompiledRemoved {
+    /// Entries that went.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of the entries that stay.
+    pub bytes_kept: u64,
+}
+
 impl CompiledFolder {
     /// The cache in the folder `path`, which is made if need be and only its owner may look into.
     pub fn open(path: &Path) -> Result<CompiledFolder, StoreError> {
@@ -24,6 +35,33 @@ impl CompiledFolder {
         }
         durable::make_folder(&temporary)?;
         Ok(CompiledFolder { path: path.to_owned() })
+    }
+
+    /// The cache in the folder `path`, which another process may be using too: nothing in it is cleared.
+    pub fn beside(path: &Path) -> CompiledFolder {
+        CompiledFolder { path: path.to_owned() }
+    }
+
+    /// Removes every entry whose name `keeps` refuses, or with `dry_run` only counts; how many entries and bytes that is, and how
+    /// many bytes stay.
+    pub fn retain(&self, keeps: impl Fn(&str) -> bool, dry_run: bool) -> Result<CompiledRemoved, StoreError> {
+        let failed = |source| StoreError::file("listing", &self.path, source);
+        let mut removed = CompiledRemoved::default();
+        for entry in std::fs::read_dir(&self.path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let found = entry.metadata().map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !found.is_file() || keeps(&name) {
+                removed.bytes_kept += if found.is_file() { found.len() } else { 0 };
+                continue;
+            }
+            if !dry_run {
+                std::fs::remove_file(entry.path()).map_err(|source| StoreError::file("removing", &entry.path(), source))?;
+            }
+            removed.entries += 1;
+            removed.bytes += found.len();
+        }
+        Ok(removed)
     }
 
     /// The bytes under `name`, if there are any.

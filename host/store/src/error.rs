@@ -75,6 +75,16 @@ pub enum StoreError {
         /// The newest format that this version reads.
         newest: i64,
     },
+    /// The folder was written by an older version, and cannot be brought up to date now.
+    #[error("the database `{}` has format {found}; this version of tidegate reads format {newest}", path.display())]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The format that this version reads.
+        newest: i64,
+    },
     /// The database is not one, or is damaged.
     #[error("the database `{}` is damaged, or is not a tidegate database", path.display())]
     Corrupt {
@@ -178,6 +188,9 @@ impl StoreError {
             StoreError::Busy { .. } => "close other programs that have the database open, then try again".to_owned(),
             StoreError::Newer { .. } => {
                 "use the version of tidegate that wrote it, or a newer one; or name another `folder` under `[state]`".to_owned()
+            }
+            StoreError::Older { .. } => {
+                "an older version of tidegate has the folder open: stop it, and start this version in its place".to_owned()
             }
             StoreError::Corrupt { .. } => "restore it from a backup, or name another `folder` under `[state]` to start afresh".to_owned(),
             StoreError::ReadOnly { path, .. } => format!("let this user write to `{}`", path.display()),

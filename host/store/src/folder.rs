@@ -27,6 +27,11 @@ pub struct StateFolder {
 }
 
 impl StateFolder {
+    /// The database's file in the folder.
+    pub const DATABASE: &str = "tidegate.db";
+    /// The file of the key in the folder.
+    pub const KEY: &str = "key";
+
     /// Opens the folder at `path` in the name of `owner`, making whatever is not there.
     ///
     /// # Errors
@@ -36,9 +41,33 @@ impl StateFolder {
         let folder = path.to_owned();
         let prepared = tokio::task::spawn_blocking(move || prepare(&folder));
         let (lock, blobs, compiled, key) = prepared.await.map_err(|error| StoreError::stored("state folder", error))??;
-        let meta = SqliteStore::open(&path.join("tidegate.db")).await?;
+        let meta = SqliteStore::open(&path.join(StateFolder::DATABASE)).await?;
         let fence = meta.take_fence(owner).await?;
         Ok(StateFolder { fence, meta: Arc::new(meta), blobs: Arc::new(blobs), compiled: Some(compiled), key, lock: Some(lock) })
+    }
+
+    /// Opens the folder at `path` for reading beside the process that holds its lock. Nothing can be committed: the fence is one
+    /// that was never given, and the database is open for reading only.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while that process has not made the folder's files yet; [`StoreError::Older`] for a folder that an
+    /// older version holds; and as [`StateFolder::open`].
+    pub async fn open_to_read(path: &Path) -> Result<StateFolder, StoreError> {
+        let database = path.join(StateFolder::DATABASE);
+        if !database.is_file() || !path.join(StateFolder::KEY).is_file() {
+            return Err(StoreError::Locked { path: path.to_owned(), pid: FolderLock::holder(path) });
+        }
+        let meta = match SqliteStore::open_to_read(&database).await {
+            Err(StoreError::Corrupt { source: None, .. }) => {
+                return Err(StoreError::Locked { path: path.to_owned(), pid: FolderLock::holder(path) });
+            }
+            opened => opened?,
+        };
+        let blobs = ObjectBlobs::to_read(&path.join("blobs"))?;
+        let compiled = CompiledFolder::beside(&path.join("compiled"));
+        let key = key(path, &path.join("blobs").join("tmp"))?;
+        let (meta, blobs) = (Arc::new(meta), Arc::new(blobs));
+        Ok(StateFolder { fence: Fence(0), meta, blobs, compiled: Some(compiled), key, lock: None })
     }
 
     /// State in memory, for backtests: nothing of it outlives the process.
@@ -74,7 +103,7 @@ fn keep_private(path: &Path) -> Result<(), StoreError> {
 /// The folder's key, made once.
 #[expect(clippy::disallowed_methods, reason = "this crate is the one that touches files")]
 fn key(folder: &Path, temporary: &Path) -> Result<[u8; KEY_BYTES], StoreError> {
-    let path: PathBuf = folder.join("key");
+    let path: PathBuf = folder.join(StateFolder::KEY);
     match std::fs::read(&path) {
         Ok(bytes) => {
             let found = bytes.len();

@@ -71,6 +71,31 @@ impl JournalLine {
         JournalLine::new("clean", json!({ "parts": body.collect::<Vec<_>>() }))
     }
 
+    /// A raw part was cleaned again, and its cleaned part took the place of the one with the digest `before`.
+    pub fn cleaned_again(before: &Digest, part: &CleanPart) -> JournalLine {
+        let quarantined: usize = part.quarantined.iter().map(|group| group.rows.len()).sum();
+        let body = json!({
+            "chain": part.chain, "raw": part.raw, "part": part.digest, "instead_of": before, "kept": part.row_count,
+            "quarantined": quarantined,
+        });
+        JournalLine::new("clean-again", body)
+    }
+
+    /// Rows below a number were let go of.
+    pub fn dropped_rows(below: u64) -> JournalLine {
+        JournalLine::new("retention", json!({ "rows_below": below }))
+    }
+
+    /// The cleaned parts of a chain were let go of.
+    pub fn dropped_chain(chain: &Digest) -> JournalLine {
+        JournalLine::new("retention", json!({ "chain": chain }))
+    }
+
+    /// Predictions and labels from before an instant were let go of.
+    pub fn dropped_feedback(before: Timestamp) -> JournalLine {
+        JournalLine::new("retention", json!({ "feedback_before": before.to_string() }))
+    }
+
     /// A run was started, or went from one state to another.
     pub fn run(from: Option<RunState>, run: &Run) -> JournalLine {
         let mut body = json!({ "run": run.id, "from": from, "to": run.state, "snapshot": run.snapshot, "version": run.version });

@@ -5,7 +5,8 @@
 //! remote one.
 
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,9 +15,9 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
-use tidegate_vocab::Digest;
+use tidegate_vocab::{Digest, Timestamp};
 
-use crate::{Blobs, StoreError, durable};
+use crate::{Blobs, ListedBlob, StoreError, durable};
 
 /// The folder of half-written blobs; it is emptied when the blobs are opened.
 const TEMPORARY: &str = "tmp";
@@ -27,6 +28,8 @@ pub struct ObjectBlobs {
     objects: Arc<dyn ObjectStore>,
     /// Where the objects lie, if they are local files.
     folder: Option<PathBuf>,
+    /// Held for reading while a blob is put and for writing while an old one is removed.
+    removing: Arc<RwLock<()>>,
 }
 
 impl ObjectBlobs {
@@ -38,17 +41,26 @@ impl ObjectBlobs {
             std::fs::remove_dir_all(&temporary).map_err(|source| StoreError::file("clearing", &temporary, source))?;
         }
         durable::make_folder(&temporary)?;
+        ObjectBlobs::open(path)
+    }
+
+    /// Blobs in the local folder `path`, which another process may be writing to: nothing in it is touched.
+    pub fn to_read(path: &FilePath) -> Result<ObjectBlobs, StoreError> {
+        ObjectBlobs::open(path)
+    }
+
+    fn open(path: &FilePath) -> Result<ObjectBlobs, StoreError> {
         let objects = LocalFileSystem::new_with_prefix(path).map_err(|source| StoreError::Objects {
             doing: "opening",
             name: path.display().to_string(),
             source,
         })?;
-        Ok(ObjectBlobs { objects: Arc::new(objects), folder: Some(path.to_owned()) })
+        Ok(ObjectBlobs { objects: Arc::new(objects), folder: Some(path.to_owned()), removing: Arc::default() })
     }
 
     /// Blobs in memory, gone when the last clone is dropped.
     pub fn in_memory() -> ObjectBlobs {
-        ObjectBlobs { objects: Arc::new(InMemory::new()), folder: None }
+        ObjectBlobs { objects: Arc::new(InMemory::new()), folder: None, removing: Arc::default() }
     }
 }
 
@@ -60,8 +72,10 @@ impl Blobs for ObjectBlobs {
             self.objects.put(&place(&digest), bytes.into()).await.map_err(failed("writing", &digest))?;
             return Ok(digest);
         };
+        let removing = Arc::clone(&self.removing);
         let written = tokio::task::spawn_blocking(move || {
             let digest = Digest::of(&bytes);
+            let _no_removal = removing.read().unwrap_or_else(PoisonError::into_inner);
             // Always anew, even if it is there: it may be damaged, or its name not yet on disk.
             let path = folder.join(place(&digest).as_ref());
             durable::make_folder(path.parent().unwrap_or(&folder))?;
@@ -97,16 +111,50 @@ impl Blobs for ObjectBlobs {
     }
 
     async fn list(&self) -> Result<Vec<(Digest, u64)>, StoreError> {
+        Ok(self.list_aged().await?.into_iter().map(|blob| (blob.digest, blob.byte_count)).collect())
+    }
+
+    async fn list_aged(&self) -> Result<Vec<ListedBlob>, StoreError> {
         let objects: Vec<_> = self.objects.list(None).try_collect().await.map_err(|source| StoreError::Objects {
             doing: "listing",
             name: "*".to_owned(),
             source,
         })?;
         // What is not named by a digest is not a blob: temporary files, or something that somebody put there.
-        let named = objects.into_iter().filter_map(|object| Some((object.location.filename()?.parse().ok()?, object.size)));
-        let mut blobs: Vec<(Digest, u64)> = named.collect();
+        let named = objects.into_iter().filter_map(|object| {
+            let put_at = Timestamp(object.last_modified.timestamp_micros());
+            Some(ListedBlob { digest: object.location.filename()?.parse().ok()?, byte_count: object.size, put_at })
+        });
+        let mut blobs: Vec<ListedBlob> = named.collect();
         blobs.sort_unstable();
         Ok(blobs)
+    }
+
+    async fn remove_older(&self, digest: &Digest, before: Timestamp) -> Result<bool, StoreError> {
+        let Some(folder) = &self.folder else {
+            // In memory nothing survives the process, and nobody puts while the one scratch pipeline collects.
+            let found = self.objects.head(&place(digest)).await;
+            let is_old = found.is_ok_and(|object| object.last_modified.timestamp_micros() < before.0);
+            if is_old {
+                self.remove(digest).await?;
+            }
+            return Ok(is_old);
+        };
+        let (path, removing) = (folder.join(place(digest).as_ref()), Arc::clone(&self.removing));
+        let removed = tokio::task::spawn_blocking(move || {
+            let _nobody_puts = removing.write().unwrap_or_else(PoisonError::into_inner);
+            let failed = |source| StoreError::file("removing", &path, source);
+            let put_at = match std::fs::metadata(&path).and_then(|found| found.modified()) {
+                Ok(modified) => modified.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
+                Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+                Err(source) => return Err(failed(source)),
+            };
+            if put_at >= before.0 {
+                return Ok(false);
+            }
+            std::fs::remove_file(&path).map_err(failed).map(|()| true)
+        });
+        removed.await.map_err(|error| StoreError::stored("blob", error))?
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a commit can hold.
 
-use tidegate_vocab::{Alias, CleanPart, Decision, ModelVersion, RawPart, Run, RunState, Snapshot, VersionNo, VersionState};
+use tidegate_vocab::{
+    Alias, CleanPart, Decision, Digest, ModelVersion, RawPart, Run, RunState, Snapshot, Timestamp, VersionNo, VersionState,
+};
 
 /// One write of a commit. Each says what it expects to find; if it finds something else, the whole commit is refused.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +18,31 @@ pub enum Write {
     },
     /// A cleaned part of a raw part that is there. Writing an equal one again changes nothing; a different one is refused.
     CleanPart(CleanPart),
+    /// Another cleaned part in place of one that is there: the raw part was cleaned again. Refused unless the part that is there has
+    /// the digest `expected`; where it is `part` already, nothing changes. Snapshots go on naming the old one by its digest.
+    ReplaceCleanPart {
+        /// Digest of the part now.
+        expected: Digest,
+        /// The part from now on, of the same chain and raw part.
+        part: CleanPart,
+    },
+    /// Lets go of all parts whose rows are numbered below this, of whatever chain, and of the ids and late labels of these rows.
+    /// Refused unless a raw part begins here, so that the last one, which says where numbers go on, always stays.
+    DropRows {
+        /// The first row that stays.
+        below: u64,
+    },
+    /// Lets go of all cleaned parts of one chain; they can be derived again.
+    DropCleanParts {
+        /// Which chain.
+        chain: Digest,
+    },
+    /// Lets go of predictions that were answered before an instant, and of labels that came before it for rows that were never
+    /// ingested.
+    DropFeedback {
+        /// The instant.
+        before: Timestamp,
+    },
     /// A dataset. Writing it again changes nothing.
     Snapshot(Snapshot),
     /// A queued run whose number follows the last one's; refused while another run is open.

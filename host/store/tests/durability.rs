@@ -74,7 +74,7 @@ async fn other_formats_are_refused() {
         tamper(&path, sql).await;
         let error = SqliteStore::open(&path).await.unwrap_err();
         let right = if newer {
-            matches!(error, StoreError::Newer { found: 99, newest: 1, .. })
+            matches!(error, StoreError::Newer { found: 99, newest: 2, .. })
         } else {
             matches!(error, StoreError::Corrupt { .. })
         };
@@ -186,4 +186,38 @@ fn compiled_names_cannot_leave_the_folder() {
         assert!(matches!(compiled.put(name, b""), Err(StoreError::Name { .. })), "{name:?} was accepted");
         assert!(matches!(compiled.get(name), Err(StoreError::Name { .. })), "{name:?} was accepted");
     }
+}
+
+#[tokio::test]
+async fn a_reader_sees_what_is_committed_beside_it_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let held = StateFolder::open(&path, "host").await.unwrap();
+    let pipeline: PipelineId = "weather".parse().unwrap();
+    let note = || vec![Write::Journal { kind: "note".into(), body: 1.into() }];
+    held.meta.commit(held.fence, &pipeline, Timestamp(0), note()).await.unwrap();
+    let blob = held.blobs.put("bytes".into()).await.unwrap();
+    let refused = StateFolder::open(&path, "second").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Locked { .. }), "{refused:?}");
+
+    let beside = StateFolder::open_to_read(&path).await.unwrap();
+    assert_eq!(beside.meta.verify_journal().await.unwrap().entries, 1);
+    held.meta.commit(held.fence, &pipeline, Timestamp(0), note()).await.unwrap();
+    assert_eq!(beside.meta.verify_journal().await.unwrap().entries, 2, "what is committed later is seen");
+    assert_eq!(beside.blobs.get(&blob).await.unwrap(), "bytes");
+    assert_eq!(beside.key, held.key);
+    for fence in [beside.fence, held.fence] {
+        beside.meta.commit(fence, &pipeline, Timestamp(0), note()).await.unwrap_err();
+    }
+    beside.meta.take_fence("reader").await.unwrap_err();
+    held.meta.commit(held.fence, &pipeline, Timestamp(0), note()).await.unwrap();
+    // A copy is of one instant and whole.
+    let copy = folder.path().join("copy.db");
+    beside.meta.copy_to(&copy).await.unwrap();
+    assert_eq!(SqliteStore::open(&copy).await.unwrap().verify_journal().await.unwrap().entries, 3);
+    beside.meta.copy_to(&copy).await.unwrap_err();
+    // While the folder is being made there is nothing to read yet.
+    std::fs::remove_file(path.join("key")).unwrap();
+    let early = StateFolder::open_to_read(&path).await.unwrap_err();
+    assert!(matches!(early, StoreError::Locked { .. }), "{early:?}");
 }

@@ -7,6 +7,7 @@
 //! Read [`conformance`] first: it says in code what a backend must do. [`MemoryStore`] is the shortest backend that does.
 
 pub mod conformance;
+mod memory_feedback;
 mod memory_queue;
 mod memory_store;
 pub mod samples;

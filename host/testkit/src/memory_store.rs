@@ -6,15 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tidegate_store::{AliasMove, Blobs, Fence, JournalEntry, JournalHead, JournalLine, MetaStore, StoreError, Write};
+use tidegate_store::{AliasMove, Blobs, Fence, JournalEntry, JournalHead, JournalLine, ListedBlob, MetaStore, StoreError, Upkeep, Write};
 use tidegate_vocab::{
     Alias, CleanPart, Decision, DecisionKind, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, RunState, Snapshot,
     Timestamp, VersionNo, VersionState,
 };
 
+use crate::memory_feedback::Answers;
 use crate::memory_queue::Queue;
 
-/// All three traits of the store, in memory.
+/// All traits of the store, in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     kept: Mutex<Kept>,
@@ -26,6 +27,7 @@ pub(crate) struct Kept {
     pub epoch: u64,
     pub owner: String,
     pub queue: Queue,
+    pub answers: Answers,
     pipelines: BTreeMap<PipelineId, Pipeline>,
     journal: Vec<JournalEntry>,
     blobs: BTreeMap<Digest, Bytes>,
@@ -99,6 +101,31 @@ impl Pipeline {
             Some(present) if present != *part => Err(StoreError::conflict("cleaned part", part.digest, present.digest)),
             present => Ok(present.is_none()),
         }
+    }
+
+    /// The journal's line, unless the part is there already.
+    fn replace_clean(&mut self, expected: &Digest, part: CleanPart) -> Result<Option<JournalLine>, StoreError> {
+        if !self.raw.iter().any(|raw| raw.digest == part.raw && raw.first_row == part.first_row) {
+            return Err(StoreError::conflict("raw part", part.raw, "none"));
+        }
+        match self.clean.get_mut(&(part.chain, part.first_row)) {
+            Some(present) if *present == part => Ok(None),
+            Some(present) if present.digest == *expected => {
+                let line = JournalLine::cleaned_again(expected, &part);
+                *present = part;
+                Ok(Some(line))
+            }
+            present => Err(StoreError::conflict("cleaned part", expected, present.map_or("none".into(), |part| part.digest.to_string()))),
+        }
+    }
+
+    fn drop_rows(&mut self, below: u64) -> Result<JournalLine, StoreError> {
+        if !self.raw.iter().any(|part| part.first_row == below) {
+            return Err(StoreError::conflict("raw part", below, "none"));
+        }
+        self.raw.retain(|part| part.first_row >= below);
+        self.clean.retain(|(_, first_row), _| *first_row >= below);
+        Ok(JournalLine::dropped_rows(below))
     }
 
     fn new_run(&mut self, run: &Run) -> Result<JournalLine, StoreError> {
@@ -188,6 +215,13 @@ impl Pipeline {
                         clean.push(part);
                     }
                 }
+                Write::ReplaceCleanPart { expected, part } => lines.extend(self.replace_clean(&expected, part)?),
+                Write::DropRows { below } => lines.push(self.drop_rows(below)?),
+                Write::DropCleanParts { chain } => {
+                    self.clean.retain(|(of, _), _| *of != chain);
+                    lines.push(JournalLine::dropped_chain(&chain));
+                }
+                Write::DropFeedback { before } => lines.push(JournalLine::dropped_feedback(before)),
                 Write::Snapshot(snapshot) => {
                     reads_back(&snapshot)?;
                     self.snapshots.insert(snapshot.id(), snapshot);
@@ -247,7 +281,16 @@ impl MetaStore for MemoryStore {
         let mut kept = self.kept();
         kept.check(fence)?;
         let mut changed = kept.pipelines.get(pipeline).cloned().unwrap_or_default();
+        let dropped: Vec<Write> =
+            writes.iter().filter(|write| matches!(write, Write::DropRows { .. } | Write::DropFeedback { .. })).cloned().collect();
         let lines = changed.apply(at, writes)?;
+        for write in dropped {
+            match write {
+                Write::DropRows { below } => kept.answers.drop_rows(pipeline, below),
+                Write::DropFeedback { before } => kept.answers.drop_before(pipeline, before),
+                _ => {}
+            }
+        }
         kept.pipelines.insert(pipeline.clone(), changed);
         for line in lines {
             let head = kept.journal.last().map_or_else(JournalHead::empty, JournalEntry::head);
@@ -367,5 +410,33 @@ impl Blobs for MemoryStore {
 
     async fn list(&self) -> Result<Vec<(Digest, u64)>, StoreError> {
         Ok(self.kept().blobs.iter().map(|(digest, bytes)| (*digest, bytes.len() as u64)).collect())
+    }
+
+    /// Nothing here knows the time: every blob is as old as can be.
+    async fn list_aged(&self) -> Result<Vec<ListedBlob>, StoreError> {
+        let listed = self.list().await?;
+        Ok(listed.into_iter().map(|(digest, byte_count)| ListedBlob { digest, byte_count, put_at: Timestamp(i64::MIN) }).collect())
+    }
+
+    async fn remove_older(&self, digest: &Digest, before: Timestamp) -> Result<bool, StoreError> {
+        Ok(before.0 > i64::MIN && self.kept().blobs.remove(digest).is_some())
+    }
+}
+
+#[async_trait]
+impl Upkeep for MemoryStore {
+    async fn chains(&self, pipeline: &PipelineId) -> Result<Vec<Digest>, StoreError> {
+        let mut chains: Vec<Digest> = self.of(pipeline, |kept| kept.clean.keys().map(|(chain, _)| *chain).collect())?;
+        chains.dedup();
+        Ok(chains)
+    }
+
+    async fn states(&self, pipeline: &PipelineId) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.of(pipeline, |kept| kept.state.iter().map(|(key, (_, value))| (key.clone(), value.clone())).collect())
+    }
+
+    /// The journal's bodies stand for all of it: it only has to grow and never to be nothing.
+    async fn metadata_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.kept().journal.iter().map(|entry| entry.body.to_string().len() as u64).sum())
     }
 }

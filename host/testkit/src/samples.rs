@@ -1,8 +1,9 @@
 //! Small valid nouns, each different by its number.
 
 use tidegate_vocab::{
-    CleanPart, Contract, ContractColumn, DType, DecidedBy, Decision, DecisionKind, Digest, LabelColumn, ModelVersion, PipelineId,
-    Quarantined, RawPart, Role, RuleVerdict, Run, RunId, RunState, Snapshot, Timestamp, Verdict, VersionNo, VersionState,
+    CleanPart, Contract, ContractColumn, DType, DecidedBy, Decision, DecisionKind, Digest, LabelColumn, LateLabel, LoggedPrediction,
+    ModelVersion, PipelineId, Quarantined, RawPart, Role, RuleVerdict, Run, RunId, RunState, Snapshot, Timestamp, Verdict, VersionNo,
+    VersionState,
 };
 
 /// The pipeline of most tests.
@@ -142,4 +143,23 @@ pub fn snapshot(number: u64) -> Snapshot {
         splits: Vec::new(),
         late_labels: None,
     }
+}
+
+/// An answer for the row named `row_id`.
+pub fn prediction(row_id: &str, at: i64) -> LoggedPrediction {
+    let features = [("wind".to_owned(), serde_json::json!(0.1 + 0.2))].into_iter().collect();
+    LoggedPrediction {
+        row_id: row_id.to_owned(),
+        at: Timestamp(at),
+        version: VersionNo(1),
+        predicted: "1".into(),
+        probabilities: vec![0.25, 0.75],
+        features,
+        latency_ns: 1_000,
+    }
+}
+
+/// A label of the row named `row_id`.
+pub fn label(row_id: &str, class: &str, known_at: i64) -> LateLabel {
+    LateLabel { row_id: row_id.to_owned(), class: class.to_owned(), known_at: Timestamp(known_at) }
 }

@@ -68,3 +68,30 @@ async fn sqlite_memory_is_a_work_queue() {
 async fn the_model_is_a_work_queue() {
     conformance::work_queue(async || MemoryStore::new()).await;
 }
+
+#[tokio::test]
+async fn sqlite_file_keeps_feedback() {
+    let folder = Folder::new();
+    conformance::feedback(async || SqliteStore::open(&folder.next()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn sqlite_memory_keeps_feedback() {
+    conformance::feedback(async || SqliteStore::in_memory().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_model_keeps_feedback() {
+    conformance::feedback(async || MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn sqlite_file_can_be_looked_after() {
+    let folder = Folder::new();
+    conformance::upkeep(async || SqliteStore::open(&folder.next()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_model_can_be_looked_after() {
+    conformance::upkeep(async || MemoryStore::new()).await;
+}

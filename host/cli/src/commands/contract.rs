@@ -1,37 +1,51 @@
-//! `tidegate contract infer`: what the columns of a source seem to be.
+//! `tidegate contract`: what the columns of a source seem to be, and what they were accepted to be.
 
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate_dataset::{InferOptions, infer as infer_contract, to_toml};
+use tidegate_dataset::{ContractDifference, InferOptions, contract_difference, infer as infer_contract, to_toml};
+use tidegate_pipeline::{accept_contract, accepted_contract};
 use tidegate_sandbox::Pull;
-use tidegate_vocab::{Batch, Clock};
+use tidegate_store::MetaStore as _;
+use tidegate_vocab::{Alias, Batch, Clock, VersionNo};
 
-use super::{chosen, config};
+use super::{chosen, config, operator};
 use crate::args::{ContractCommand, Global};
 use crate::compose::{self, clock::SystemClock};
+use crate::config::Config;
 use crate::failure::{Exit, Failure};
 use crate::terminal::Terminal;
 
 /// Bytes that one pull of the sample asks for.
 const SAMPLE_BYTES_MAX: u64 = 64 << 20;
 
-/// Reads the first rows of the source and prints the contract they suggest. Commits nothing.
+/// Infers, shows, compares or accepts a contract.
 ///
 /// # Errors
-/// A [`Failure`] when the source fails or the rows do not suggest a contract.
+/// A [`Failure`] that says what went wrong.
 pub fn contract(global: &Global, command: &ContractCommand, terminal: &Terminal) -> Result<Exit, Failure> {
-    let ContractCommand::Infer { label, time, id, rows } = command;
     let config = config(global)?;
+    match command {
+        ContractCommand::Infer { label, time, id, rows } => {
+            let options = InferOptions { label: Some(label.clone()), id: id.clone(), time: time.clone() };
+            infer(&config, global, &options, *rows, terminal)
+        }
+        ContractCommand::Show => show(&config, global, terminal),
+        ContractCommand::Diff => diff(&config, global, terminal),
+        ContractCommand::Accept { reason } => accept(&config, global, reason.as_deref().unwrap_or("accepted by hand"), terminal),
+    }
+}
+
+/// Reads the first rows of the source and prints the contract they suggest. Commits nothing.
+fn infer(config: &Config, global: &Global, options: &InferOptions, rows: u64, terminal: &Terminal) -> Result<Exit, Failure> {
     config.check_files()?;
-    let chosen = chosen(&config, global)?;
-    compose::with_state(&config, async |state| {
-        let sandbox = compose::sandbox(&config, state)?;
+    let chosen = chosen(config, global)?;
+    compose::with_state_to_read(config, async |state| {
+        let sandbox = compose::sandbox(config, state)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let mut plugins = compose::plugins(&config, chosen, &sandbox, &clock)?;
-        let sample = sample(&mut plugins.source, *rows)?;
-        let options = InferOptions { label: Some(label.clone()), id: id.clone(), time: time.clone() };
-        let inferred = infer_contract(&sample, &options).map_err(|error| Failure::new(&error, error.hint()))?;
+        let mut plugins = compose::plugins(config, chosen, &sandbox, &clock)?;
+        let sample = sample(&mut plugins.source, rows)?;
+        let inferred = infer_contract(&sample, options).map_err(|error| Failure::new(&error, error.hint()))?;
         for note in &inferred.notes {
             terminal.note(note);
         }
@@ -39,6 +53,66 @@ pub fn contract(global: &Global, command: &ContractCommand, terminal: &Terminal)
         terminal.result(|| toml.clone(), || json!({ "contract": inferred.contract, "toml": toml, "notes": inferred.notes }));
         Ok(Exit::Ok)
     })
+}
+
+fn show(config: &Config, global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
+    let chosen = chosen(config, global)?;
+    compose::with_state_to_read(config, async |state| {
+        let accepted = accepted_contract(&*state.meta, &chosen.id).await?;
+        let text = || match &accepted {
+            Some(contract) => to_toml(contract, &chosen.id),
+            None => "no contract has been accepted yet; the first `tidegate ingest` accepts the one in the settings\n".to_owned(),
+        };
+        terminal.result(text, || json!({ "contract": accepted }));
+        Ok(Exit::Ok)
+    })
+}
+
+/// What the settings change about the accepted contract; exits with 0 when nothing.
+fn diff(config: &Config, global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
+    let chosen = chosen(config, global)?;
+    compose::with_state_to_read(config, async |state| {
+        let accepted = accepted_contract(&*state.meta, &chosen.id).await?;
+        let none = || ContractDifference { lines: Vec::new(), unanswerable: None };
+        let difference = accepted.map_or_else(none, |accepted| contract_difference(&accepted, &chosen.contract));
+        let champion = state.meta.alias(&chosen.id, Alias::Champion).await?;
+        terminal.result(|| text(&difference, champion), || value(&difference, champion));
+        Ok(Exit::Ok)
+    })
+}
+
+fn accept(config: &Config, global: &Global, reason: &str, terminal: &Terminal) -> Result<Exit, Failure> {
+    let chosen = chosen(config, global)?;
+    compose::with_state(config, async |state| {
+        let stores = compose::stores(state, Arc::new(SystemClock));
+        let difference = accept_contract(&stores, &chosen.id, &chosen.contract, &operator(), reason).await?;
+        let champion = state.meta.alias(&chosen.id, Alias::Champion).await?;
+        let is_new = !difference.is_empty();
+        let verb = if is_new { "accepted" } else { "the contract in the settings is the accepted one" };
+        terminal.result(
+            || if is_new { format!("{verb}\n{}", text(&difference, champion)) } else { format!("{verb}\n") },
+            || value(&difference, champion),
+        );
+        Ok(Exit::Ok)
+    })
+}
+
+fn text(difference: &ContractDifference, champion: Option<VersionNo>) -> String {
+    if difference.is_empty() {
+        return "the contract in the settings is the accepted one\n".to_owned();
+    }
+    let mut text: String = difference.lines.iter().map(|line| format!("{line}\n")).collect();
+    match (champion, &difference.unanswerable) {
+        (Some(champion), Some(why)) => text.push_str(&format!("the champion, {champion}, cannot answer such rows: {why}\n")),
+        (Some(champion), None) => text.push_str(&format!("the champion, {champion}, answers such rows as before\n")),
+        (None, _) => text.push_str("there is no champion yet\n"),
+    }
+    text
+}
+
+fn value(difference: &ContractDifference, champion: Option<VersionNo>) -> serde_json::Value {
+    let answers = champion.map(|_| difference.unanswerable.is_none());
+    json!({ "changed": difference.lines, "champion": champion, "champion_answers": answers, "why_not": difference.unanswerable })
 }
 
 /// The first `rows` rows of the source.

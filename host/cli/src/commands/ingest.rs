@@ -34,6 +34,7 @@ pub fn ingest(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
     compose::with_state(&config, async |state| {
         let observer = Box::new(Rows(Progress::start(terminal, "ingest")));
         let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::Arriving, observer).await?;
+        compose::make_room(&config, state).await?;
         let ingested = ingest_all(&mut pipeline).await?;
         let kept_out = state_of_rows(state, chosen, &pipeline).await?;
         let out: u64 = kept_out.iter().map(|(_, _, rows)| rows).sum();

@@ -19,7 +19,7 @@ const BODY_CHARS_MAX: usize = 100;
 /// A [`Failure`] that names the first entry that does not fit.
 pub fn journal(global: &Global, command: &JournalCommand, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
-    compose::with_state(&config, async |state| {
+    compose::with_state_to_read(&config, async |state| {
         match command {
             JournalCommand::Show { from } => {
                 let pipeline = global.pipeline.as_deref().map(str::parse).transpose();

@@ -1,15 +1,19 @@
 //! One file a command, and the one place that chooses.
 
 mod backtest;
+mod backup;
 mod check;
 mod contract;
+mod gc;
 mod ingest;
 mod init;
 mod journal;
 mod labels;
 mod plugin;
 mod predict;
+mod quarantine;
 mod replay;
+mod restore;
 mod run;
 mod token;
 mod up;
@@ -45,6 +49,10 @@ pub fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fail
         Command::Explain { version } => versions::explain(global, *version, terminal),
         Command::Journal(command) => journal::journal(global, command, terminal),
         Command::Plugin(command) => plugin::plugin(global, command, terminal),
+        Command::Quarantine(command) => quarantine::quarantine(global, command, terminal),
+        Command::Gc { dry_run } => gc::gc(global, *dry_run, terminal),
+        Command::Backup { file } => backup::backup(global, file, terminal),
+        Command::Restore { file } => restore::restore(global, file, terminal),
         Command::CompilePlugin => {
             let exit = tidegate_sandbox::compile_child_main(std::io::stdin().lock(), std::io::stdout().lock(), std::io::stderr().lock());
             Ok(if exit == 0 { Exit::Ok } else { Exit::Error })
@@ -94,6 +102,11 @@ fn config(arguments: &crate::args::Global) -> Result<Config, Failure> {
         [path] => Ok(File::read(path)?.check()?),
         _ => Err(Failure::usage("this command takes one settings file", "only `backtest` puts several side by side")),
     }
+}
+
+/// The name under which a person's decisions are journalled.
+fn operator() -> String {
+    std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "someone".to_owned())
 }
 
 /// The pipeline that a command is about: the one that was named, or the only one.

@@ -23,7 +23,7 @@ pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> 
     if let PluginCommand::Reload { plugin } = command {
         return reload(&config, plugin.as_deref(), global, terminal);
     }
-    compose::with_state(&config, async |state| {
+    compose::with_state_to_read(&config, async |state| {
         let sandbox = compose::sandbox(&config, state)?;
         match command {
             PluginCommand::List => list(&config, &sandbox, terminal),

@@ -25,7 +25,7 @@ pub fn run(global: &Global, force: bool, terminal: &Terminal) -> Result<Exit, Fa
     config.check_files()?;
     config.unserved("run").iter().for_each(|note| terminal.note(note));
     let chosen = chosen(&config, global)?;
-    let order = Order::Run { force, operator: super::versions::operator() };
+    let order = Order::Run { force, operator: super::operator() };
     match compose::block_on(control::ask(&config, &chosen.id, order))? {
         Some(Answer::Running { rows, run, trigger }) => {
             let text = || match (&run, &trigger) {
@@ -43,6 +43,7 @@ pub fn run(global: &Global, force: bool, terminal: &Terminal) -> Result<Exit, Fa
     compose::with_state(&config, async |state| {
         let observer = Box::new(Watch { progress: Progress::start(terminal, "run") });
         let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::HeldOut, observer).await?;
+        compose::make_room(&config, state).await?;
         let ingested = ingest_all(&mut pipeline).await?;
         let end = run_once(&mut pipeline, force.then_some("`run --force`")).await?;
         terminal.result(|| text(&end, ingested.rows), || value(&end, ingested.rows));

@@ -9,7 +9,7 @@ use tidegate_policy::GateRows;
 use tidegate_store::{Blobs as _, MetaStore as _, StateFolder};
 use tidegate_vocab::{Alias, DecidedBy, Decision, ModelVersion, VersionNo};
 
-use super::{chosen, config};
+use super::{chosen, config, operator};
 use crate::args::Global;
 use crate::compose;
 use crate::config::section::grouped;
@@ -32,7 +32,7 @@ const MODEL_BYTES_MAX: u64 = 4 << 30;
 pub fn models(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
-    compose::with_state(&config, async |state| {
+    compose::with_state_to_read(&config, async |state| {
         let versions = state.meta.versions(&chosen.id).await?;
         let champion = state.meta.alias(&chosen.id, Alias::Champion).await?;
         let anchor = state.meta.alias(&chosen.id, Alias::Anchor).await?;
@@ -184,11 +184,6 @@ fn show_move(decision: &Decision, terminal: &Terminal) {
     terminal.result(text, || json!(decision));
 }
 
-/// The name under which a person's decisions are journalled.
-pub(super) fn operator() -> String {
-    std::env::var("USER").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "someone".to_owned())
-}
-
 /// Tells the story of a version.
 ///
 /// # Errors
@@ -196,7 +191,7 @@ pub(super) fn operator() -> String {
 pub fn explain(global: &Global, version: Option<VersionNo>, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
-    compose::with_state(&config, async |state| {
+    compose::with_state_to_read(&config, async |state| {
         let champion = state.meta.alias(&chosen.id, Alias::Champion).await?;
         let number = version.or(champion);
         let number = number.ok_or_else(|| Failure::usage("there is no champion yet", "name a version; `tidegate models` lists them"))?;

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod egress;
 pub mod inputs;
 mod plugins;
+mod retention;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ use tidegate_store::{CompiledFolder, StateFolder, StoreError};
 use tidegate_vocab::limits::{EPOCH_TICK_MS, POLL_BYTES_MAX, POLL_ROWS_MAX};
 use tidegate_vocab::{Clock, Seed};
 
-pub use plugins::{Loaded, Maker, check_evaluator, load_component, load_file, load_plugin, plugins};
+pub use plugins::{Loaded, Maker, chain, check_evaluator, component, load_component, load_file, load_plugin, plugins};
+pub use retention::{Room, collect, make_room};
 
 use crate::config::{Config, PipelineConfig};
 use crate::failure::Failure;
@@ -51,13 +53,34 @@ pub fn with_state<T>(config: &Config, work: impl AsyncFnOnce(&StateFolder) -> Re
     })
 }
 
+/// Runs `work` with the state folder of `config`, for commands that only read. While another process has the folder open they read
+/// beside it: what they see is what is committed at that instant, and whatever they would commit is refused.
+///
+/// # Errors
+/// As [`with_state`], but for a folder that is in use.
+pub fn with_state_to_read<T>(config: &Config, work: impl AsyncFnOnce(&StateFolder) -> Result<T, Failure>) -> Result<T, Failure> {
+    block_on(async {
+        let state = match StateFolder::open(&config.store.folder, &owner()).await {
+            Err(StoreError::Locked { .. }) => StateFolder::open_to_read(&config.store.folder).await?,
+            opened => opened?,
+        };
+        let done = work(&state).await;
+        state.meta.close().await;
+        done
+    })
+}
+
 /// Opens the state folder of `config`, for this process alone.
 ///
 /// # Errors
 /// A [`Failure`] that says who holds it, or what is wrong with it.
 pub async fn open_state(config: &Config) -> Result<StateFolder, Failure> {
-    let owner = format!("tidegate, process {}", std::process::id());
-    Ok(StateFolder::open(&config.store.folder, &owner).await?)
+    Ok(StateFolder::open(&config.store.folder, &owner()).await?)
+}
+
+/// The name under which this process takes a fence.
+fn owner() -> String {
+    format!("tidegate, process {}", std::process::id())
 }
 
 /// A sandbox that keeps compiled plugins in the state folder.

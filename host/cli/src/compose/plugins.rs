@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidegate_dataset::chain_digest;
 use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort};
 use tidegate_sandbox::{CallError, Grants, LogLevel, LogLine, Plugin, PluginSettings, Sandbox};
-use tidegate_vocab::{Clock, PluginName};
+use tidegate_vocab::{Clock, Digest, PluginName};
 
 use super::egress::{NetEgress, SystemResolver};
 use crate::config::section::list;
@@ -121,17 +122,37 @@ pub fn load_plugin(config: &Config, sandbox: &Sandbox, name: &PluginName) -> Res
     load_file(sandbox, name, &config.plugin_file(name))
 }
 
+/// The bytes of a component's file.
+///
+/// # Errors
+/// A [`Failure`] when it cannot be read.
+#[expect(clippy::disallowed_methods, reason = "the sandbox is handed bytes; this is where they are read")]
+pub fn component(name: &PluginName, path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| {
+        let text = format!("could not read plugin `{name}` from `{}`", path.display());
+        Failure::from(anyhow::Error::new(error).context(text))
+    })
+}
+
+/// The cleaner chain of `pipeline` as its settings and the plugin folder are now; nothing is compiled.
+///
+/// # Errors
+/// A [`Failure`] when a cleaner's file cannot be read.
+pub fn chain(config: &Config, pipeline: &PipelineConfig) -> Result<Digest, Failure> {
+    let cleaner = |used: &PluginUse| {
+        let bytes = component(&used.plugin, &config.plugin_file(&used.plugin))
+            .map_err(|failure| failure.at(&config.file, used.span.clone(), "named here"))?;
+        Ok((Digest::of(&bytes), used.config.clone()))
+    };
+    Ok(chain_digest(&each(&pipeline.cleaners, cleaner)?, &pipeline.contract))
+}
+
 /// Loads a component from a file.
 ///
 /// # Errors
 /// A [`Failure`] when it is not there or does not load.
-#[expect(clippy::disallowed_methods, reason = "the sandbox is handed bytes; this is where they are read")]
 pub fn load_file(sandbox: &Sandbox, name: &PluginName, path: &std::path::Path) -> Result<Loaded, Failure> {
-    let component = std::fs::read(path).map_err(|error| {
-        let text = format!("could not read plugin `{name}` from `{}`", path.display());
-        Failure::from(anyhow::Error::new(error).context(text))
-    })?;
-    load_component(sandbox, name, component.into())
+    load_component(sandbox, name, component(name, path)?.into())
 }
 
 /// Loads a component.

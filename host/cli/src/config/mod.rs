@@ -255,9 +255,6 @@ impl Config {
         for pipeline in self.pipelines.iter().filter(|pipeline| pipeline.rollout.is_some()) {
             sections.push(format!("[pipeline.{}.rollout]", pipeline.id));
         }
-        if self.store.retention_days.is_some() || self.store.disk_bytes_max.is_some() {
-            sections.push("[store] retention_days and disk_bytes_max".to_owned());
-        }
         let words: Vec<&str> = sections.iter().map(String::as_str).collect();
         (!words.is_empty()).then(|| {
             let verb = if words.len() == 1 { "is" } else { "are" };

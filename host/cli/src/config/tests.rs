@@ -98,7 +98,7 @@ fn a_pipeline_is_whole() {
 fn sections_of_other_commands_are_said_once() {
     let config = parse(EVERY_SECTION).unwrap();
     let note = config.unserved("backtest").unwrap();
-    assert_eq!(note, "`[serve]`, `[pipeline.rain.rollout]`, `[store] retention_days and disk_bytes_max` are not served by `backtest`");
+    assert_eq!(note, "`[serve]`, `[pipeline.rain.rollout]` are not served by `backtest`");
     let text = EVERY_SECTION.replace("retention_days = 3650", "").replace("disk_bytes_max = \"20GiB\"", "");
     let text = text.split("[pipeline.rain.rollout]").next().unwrap();
     assert_eq!(parse(text).unwrap().unserved("run").unwrap(), "`[serve]` is not served by `run`");

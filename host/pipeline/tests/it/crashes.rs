@@ -15,7 +15,7 @@ use tidegate_vocab::{
 
 use rand::RngExt as _;
 
-use crate::scripted::{History, nothing_served, plugins, settings};
+use crate::scripted::{History, plugins, settings};
 
 /// A store whose process dies before or after one of its commits.
 struct Mortal {
@@ -104,9 +104,8 @@ async fn live(history: &Arc<History>, deaths: &[(i64, bool)]) -> Outcome {
     for (commits_left, dies_after) in deaths.iter().copied().chain([immortal]) {
         let fence = store.take_fence("test").await.unwrap();
         let meta = Arc::new(Mortal { store: Arc::clone(&store), commits_left: AtomicI64::new(commits_left), dies_after });
-        let (blobs, queue) = (Arc::clone(&store) as _, Arc::clone(&store) as _);
-        let stores =
-            tidegate_pipeline::Stores { meta, blobs, queue, feedback: nothing_served().await, fence, clock: Arc::clone(&clock) as _ };
+        let (blobs, queue, feedback) = (Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::clone(&store) as _);
+        let stores = tidegate_pipeline::Stores { meta, blobs, queue, feedback, fence, clock: Arc::clone(&clock) as _ };
         let settings = settings(7, GateRows::HeldOut);
         let Ok(mut pipeline) = Pipeline::open(settings, plugins(history), stores, Box::new(Silent)).await else { continue };
         if ingest_all(&mut pipeline).await.is_err() {

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
 mod crashes;
+mod data_life;
 mod loop_;
 mod scripted;

@@ -9,7 +9,6 @@ use tidegate_model::{Family, ModelSpec};
 use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, Settings, SourcePort, Stores};
 use tidegate_policy::{Against, Dependence, Gate, GateRows, RowsMin, Rule, Test, TriggerKind, TriggerRule};
 use tidegate_sandbox::{Alert, CallError, Cleaned, Pull};
-use tidegate_store::{Feedback, SqliteStore};
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{
     Batch, Clock, Contract, ContractColumn, DType, Digest, LabelColumn, MetricInfo, MetricTerms, Role, Seed, Terms, TimeColumn, TimeUnit,
@@ -190,10 +189,5 @@ pub async fn stores(store: &Arc<MemoryStore>, clock: Arc<dyn Clock>) -> Stores {
     use tidegate_store::MetaStore as _;
     let fence = store.take_fence("test").await.unwrap();
     let (meta, blobs, queue) = (Arc::clone(store) as _, Arc::clone(store) as _, Arc::clone(store) as _);
-    Stores { meta, blobs, queue, feedback: nothing_served().await, fence, clock }
-}
-
-/// A pipeline that nobody asks for predictions.
-pub async fn nothing_served() -> Arc<dyn Feedback> {
-    Arc::new(SqliteStore::in_memory().await.unwrap())
+    Stores { meta, blobs, queue, feedback: Arc::clone(store) as _, fence, clock }
 }

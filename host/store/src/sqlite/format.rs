@@ -103,6 +103,19 @@ CREATE TABLE labels (
 CREATE INDEX labels_of ON labels (pipeline, row_id, seq);
 ";
 
+/// Refuses a database of any other format than this version's.
+pub(super) async fn check(store: &SqliteStore) -> Result<(), StoreError> {
+    let (newest, path) = (STEPS.len() as i64, store.path.clone());
+    let failed = store.failed("reading the format");
+    let row = sqlx::query("PRAGMA user_version").fetch_one(&store.pool).await.map_err(&failed)?;
+    match row.try_get::<i64, _>(0).map_err(&failed)? {
+        found if found == newest => Ok(()),
+        found if found > newest => Err(StoreError::Newer { path, found, newest }),
+        found if found > 0 => Err(StoreError::Older { path, found, newest }),
+        _ => Err(StoreError::Corrupt { path, source: None }),
+    }
+}
+
 /// Brings the database to this version's format.
 pub(super) async fn migrate(store: &SqliteStore) -> Result<(), StoreError> {
     let newest = STEPS.len() as i64;

@@ -7,6 +7,7 @@ mod feedback;
 mod format;
 mod queue;
 mod read;
+mod upkeep;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -55,7 +56,21 @@ impl SqliteStore {
         let failed = |error| StoreError::database("opening", path, error);
         let first = options.clone().journal_mode(SqliteJournalMode::Wal).busy_timeout(Duration::from_millis(BUSY_MS_MAX));
         SqliteConnection::connect_with(&first).await.map_err(failed)?.close().await.map_err(failed)?;
-        SqliteStore::connect(path.to_owned(), options, connections).await
+        let store = SqliteStore::connect(path.to_owned(), options, connections).await?;
+        format::migrate(&store).await?;
+        Ok(store)
+    }
+
+    /// Opens the database at `path` for reading only, beside a process that writes to it. It is neither made nor brought to this
+    /// version's format.
+    ///
+    /// # Errors
+    /// [`StoreError::Older`] and [`StoreError::Newer`] for a database of another format, and as [`SqliteStore::open`].
+    pub async fn open_to_read(path: &Path) -> Result<SqliteStore, StoreError> {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(false).read_only(true);
+        let store = SqliteStore::connect(path.to_owned(), options, CONNECTIONS_MAX).await?;
+        format::check(&store).await?;
+        Ok(store)
     }
 
     /// A new database in memory, gone when the store is dropped.
@@ -66,7 +81,9 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Memory)
             .synchronous(SqliteSynchronous::Off);
         // Every connection to `:memory:` is a database of its own, so there is one, and it is never closed for being idle.
-        SqliteStore::connect(path, options, 1).await
+        let store = SqliteStore::connect(path, options, 1).await?;
+        format::migrate(&store).await?;
+        Ok(store)
     }
 
     async fn connect(path: PathBuf, options: SqliteConnectOptions, connections: u32) -> Result<SqliteStore, StoreError> {
@@ -80,9 +97,7 @@ impl SqliteStore {
             .connect_with(options)
             .await
             .map_err(|error| StoreError::database("opening", &path, error))?;
-        let store = SqliteStore { pool, path, writing: Mutex::new(()) };
-        format::migrate(&store).await?;
-        Ok(store)
+        Ok(SqliteStore { pool, path, writing: Mutex::new(()) })
     }
 
     /// Closes the connections, folding the write-ahead log into the database file. Dropping the store does so too, later.

@@ -250,7 +250,50 @@ fn add_rest(batch: &mut Batch, pipeline: &PipelineId, change: Change) -> Result<
         Change::JournalHead(head) => {
             batch.statement("UPDATE head SET journal_seq = ?, journal_digest = ?").bind(signed(head.entries))?.digest(&head.digest)?
         }
-        // All that is left is what `add` has done.
+        change => return add_upkeep(batch, pipeline, change),
+    };
+    Ok(())
+}
+
+/// What replaces or removes rows of tables.
+fn add_upkeep(batch: &mut Batch, pipeline: &PipelineId, change: Change) -> Result<(), StoreError> {
+    match change {
+        Change::ReplaceCleanPart { end_row, part, stored } => batch
+            .statement("UPDATE clean_parts SET quarantined = ?, body = ? WHERE pipeline = ? AND chain = ? AND end_row = ?")
+            .bind(!part.quarantined.is_empty())?
+            .bind(stored)?
+            .key(pipeline)?
+            .digest(&part.chain)?
+            .bind(signed(end_row))?,
+        Change::DropRows { below } => batch
+            .statement("DELETE FROM clean_parts WHERE pipeline = ? AND end_row <= ?")
+            .key(pipeline)?
+            .bind(signed(below))?
+            .statement("DELETE FROM raw_parts WHERE pipeline = ? AND end_row <= ?")
+            .key(pipeline)?
+            .bind(signed(below))?
+            .statement("DELETE FROM labels WHERE pipeline = ? AND row_id IN (SELECT row_id FROM row_ids WHERE pipeline = ? AND row < ?)")
+            .key(pipeline)?
+            .key(pipeline)?
+            .bind(signed(below))?
+            .statement("DELETE FROM row_ids WHERE pipeline = ? AND row < ?")
+            .key(pipeline)?
+            .bind(signed(below))?,
+        Change::DropCleanParts { chain } => {
+            batch.statement("DELETE FROM clean_parts WHERE pipeline = ? AND chain = ?").key(pipeline)?.digest(&chain)?
+        }
+        Change::DropFeedback { before } => batch
+            .statement(
+                "DELETE FROM labels WHERE pipeline = ? AND received_at < ?
+                AND row_id NOT IN (SELECT row_id FROM row_ids WHERE pipeline = ?)",
+            )
+            .key(pipeline)?
+            .bind(before.0)?
+            .key(pipeline)?
+            .statement("DELETE FROM predictions WHERE pipeline = ? AND at < ?")
+            .key(pipeline)?
+            .bind(before.0)?,
+        // All that is left is what `add` and `add_rest` have done.
         _ => batch,
     };
     Ok(())

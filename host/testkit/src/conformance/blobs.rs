@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use tidegate_store::{Blobs, StoreError};
-use tidegate_vocab::Digest;
+use tidegate_vocab::{Digest, Timestamp};
 
 /// Runs the suite; `make` gives an empty store.
 ///
@@ -36,4 +36,17 @@ pub async fn blobs<S: Blobs>(make: impl AsyncFn() -> S) {
     store.remove(&gone).await.unwrap();
     assert!(!store.has(&gone).await.unwrap());
     assert_eq!(store.list().await.unwrap(), names);
+
+    let aged = store.list_aged().await.unwrap();
+    assert_eq!(aged.iter().map(|blob| (blob.digest, blob.byte_count)).collect::<Vec<_>>(), names);
+    let oldest = aged[0];
+    assert!(!store.remove_older(&oldest.digest, oldest.put_at).await.unwrap(), "what was put at the instant itself stays");
+    assert!(store.has(&oldest.digest).await.unwrap());
+    // Putting makes a blob young again, so that garbage collection does not take what is about to be named.
+    let again = store.put(store.get(&oldest.digest).await.unwrap()).await.unwrap();
+    let young = store.list_aged().await.unwrap().into_iter().find(|blob| blob.digest == again).unwrap();
+    assert!(young.put_at >= oldest.put_at);
+    assert!(store.remove_older(&again, Timestamp(i64::MAX)).await.unwrap());
+    assert!(!store.remove_older(&again, Timestamp(i64::MAX)).await.unwrap(), "it is gone");
+    assert!(!store.has(&again).await.unwrap());
 }

@@ -4,11 +4,15 @@
 //! new backend adds one test a trait to `tests/backends.rs`.
 
 mod blobs;
+mod feedback;
 mod meta_store;
+mod upkeep;
 mod work_queue;
 
 pub use blobs::blobs;
+pub use feedback::feedback;
 pub use meta_store::meta_store;
+pub use upkeep::upkeep;
 pub use work_queue::work_queue;
 
 use tidegate_store::StoreError;
