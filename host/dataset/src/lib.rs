@@ -19,6 +19,7 @@ mod chain;
 mod check;
 mod clean_file;
 mod contract_toml;
+mod decimal;
 mod error;
 mod infer;
 mod part_cache;
