@@ -22,6 +22,7 @@ mod monitor;
 mod operator;
 mod pipeline;
 mod ports;
+mod pull;
 mod run;
 mod settings;
 

@@ -69,7 +69,7 @@ forward! {
 }
 
 /// What must be the same however often the process died.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Outcome {
     parts: Vec<Digest>,
     weights: Vec<Digest>,
@@ -129,5 +129,28 @@ async fn dying_at_any_commit_changes_nothing() {
     for case in 0..60 {
         let deaths: Vec<(i64, bool)> = (0..3).map(|_| (rng.random_range(0..30), rng.random_bool(0.5))).collect();
         assert_eq!(live(&history, &deaths).await, unbroken, "case {case}: deaths {deaths:?}");
+    }
+}
+
+/// The source is ahead of what is committed when a commit fails: the same pipeline has to take it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn rows_pulled_ahead_of_a_failed_commit_come_again() {
+    let history = Arc::new(History::new(7, 1_000));
+    let mut unbroken: Option<Outcome> = None;
+    for commits_left in [i64::MAX, 0, 1, 2, 3, 4, 5] {
+        let store = Arc::new(MemoryStore::new());
+        let fence = store.take_fence("test").await.unwrap();
+        let meta = Arc::new(Mortal { store: Arc::clone(&store), commits_left: AtomicI64::new(commits_left), dies_after: false });
+        let (blobs, queue, clock) = (Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::new(SimulatedClock::new(Timestamp(0))));
+        let stores = tidegate_pipeline::Stores { meta: Arc::clone(&meta) as _, blobs, queue, fence, clock };
+        let settings = settings(7, GateRows::HeldOut);
+        let mut pipeline = Pipeline::open(settings, plugins(&history), stores, Box::new(Silent)).await.unwrap();
+        let first = ingest_all(&mut pipeline).await;
+        assert_eq!(first.is_err(), commits_left < i64::MAX, "commit {commits_left}");
+        meta.commits_left.store(i64::MAX, Ordering::SeqCst);
+        ingest_all(&mut pipeline).await.unwrap();
+        let outcome = outcome(&store, &pipeline).await;
+        assert_eq!(outcome.rows, 1_000);
+        assert_eq!(&outcome, unbroken.get_or_insert_with(|| outcome.clone()), "commit {commits_left}");
     }
 }
