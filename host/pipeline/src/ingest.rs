@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tidegate_dataset::{CleanerStep, DatasetError, KnownTime, PartCache, Typed, clean_part, decode_raw, encode_raw, typed};
 use tidegate_sandbox::{CallError, Pull};
-use tidegate_store::{WorkUnit, Write};
+use tidegate_store::{Blob, WorkUnit, Write};
 use tidegate_vocab::{Batch, CleanPart, Contract, DType, Digest, PluginName, RawPart, Role, Timestamp};
 
 use crate::drive::Ingested;
@@ -206,12 +206,12 @@ async fn store_raw(
     let (settings, row_count) = (Arc::clone(settings), rows.row_count() as u64);
     let ready = tokio::task::spawn_blocking(move || {
         let typed = typed(&rows, &settings.contract, polled_at)?;
-        Ok((typed, encode_raw(&rows)?))
+        Ok((typed, Blob::new(encode_raw(&rows)?)))
     });
     let in_rows = |source| PipelineError::Dataset { first_row, last_row: first_row + row_count - 1, source };
-    let (typed, bytes) = ready.await.map_err(|_| PipelineError::Thread { step: "source" })?.map_err(in_rows)?;
-    let byte_count = bytes.len() as u64;
-    let digest = stores.blobs.put(bytes).await?;
+    let (typed, file) = ready.await.map_err(|_| PipelineError::Thread { step: "source" })?.map_err(in_rows)?;
+    let (digest, byte_count) = (file.digest(), file.bytes().len() as u64);
+    stores.blobs.put_blob(file).await?;
     Ok((RawPart { digest, first_row, row_count, byte_count, polled_at }, typed))
 }
 
@@ -268,8 +268,8 @@ async fn clean_one(
             return Err(error);
         }
     };
-    let (part, bytes, rows) = cleaned;
-    stores.blobs.put(bytes).await?;
+    let (part, file, rows) = cleaned;
+    stores.blobs.put_blob(file).await?;
     stores.meta.commit(stores.fence, &settings.id, stores.clock.now(), vec![Write::CleanPart(part.clone())]).await?;
     if let Some(leased) = &leased {
         stores.queue.complete(leased, part.digest).await?;
@@ -278,7 +278,7 @@ async fn clean_one(
     Ok(part)
 }
 
-type CleanedPart = (CleanPart, bytes::Bytes, Batch);
+type CleanedPart = (CleanPart, Blob, Batch);
 
 fn run_chain(
     settings: &Settings,

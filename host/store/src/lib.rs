@@ -29,7 +29,7 @@ mod sqlite;
 mod work;
 mod write;
 
-pub use blobs::Blobs;
+pub use blobs::{Blob, Blobs};
 pub use compiled::CompiledFolder;
 pub use error::StoreError;
 pub use feedback::{ArrivedLabel, Feedback, LabelsKept};
