@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
-use tidegate_pipeline::{Pipeline, RunEnd, Silent, ingest_all, run_once};
+use tidegate_pipeline::{CleanPort, Pipeline, RunEnd, Silent, ingest_all, run_once};
 use tidegate_policy::GateRows;
+use tidegate_sandbox::{CallError, Cleaned};
 use tidegate_store::{AliasMove, Fence, JournalEntry, JournalHead, MetaStore, StoreError, Write};
 use tidegate_testkit::{MemoryStore, seeded_rng};
 use tidegate_vocab::{
-    Alias, CleanPart, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, SimulatedClock, Snapshot, Timestamp,
-    VersionNo,
+    Alias, Batch, CleanPart, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, SimulatedClock, Snapshot,
+    Timestamp, VersionNo,
 };
 
 use rand::RngExt as _;
 
-use crate::scripted::{History, plugins, settings};
+use crate::scripted::{ClipFirst, History, plugins, settings, stores};
 
 /// A store whose process dies before or after one of its commits.
 struct Mortal {
@@ -153,4 +154,37 @@ async fn rows_pulled_ahead_of_a_failed_commit_come_again() {
         assert_eq!(outcome.rows, 1_000);
         assert_eq!(&outcome, unbroken.get_or_insert_with(|| outcome.clone()), "commit {commits_left}");
     }
+}
+
+/// A cleaner that crashes at its first call.
+struct CrashesOnce {
+    has_crashed: bool,
+}
+
+impl CleanPort for CrashesOnce {
+    fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError> {
+        if std::mem::replace(&mut self.has_crashed, true) {
+            return ClipFirst.clean(rows);
+        }
+        Err(CallError::Trapped { plugin: "clip".parse().unwrap(), step: "clean", why: "once".into() })
+    }
+}
+
+/// Every commit holds here, but nobody takes the rows any more: what the source has beyond them is not committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn rows_pulled_ahead_of_a_failed_cleaning_come_again() {
+    let history = Arc::new(History::new(7, 1_000));
+    let store = Arc::new(MemoryStore::new());
+    let mut plugins = plugins(&history);
+    plugins.cleaners[0].port = Some(Box::new(CrashesOnce { has_crashed: false }));
+    let stores = stores(&store, Arc::new(SimulatedClock::new(Timestamp(0)))).await;
+    let mut pipeline = Pipeline::open(settings(7, GateRows::HeldOut), plugins, stores, Box::new(Silent)).await.unwrap();
+    ingest_all(&mut pipeline).await.unwrap_err();
+    assert!(pipeline.rows_total() < 1_000, "the source should not have been read to its end");
+    ingest_all(&mut pipeline).await.unwrap();
+    let id = "test".parse().unwrap();
+    let raw = store.raw_parts(&id, 0).await.unwrap();
+    let cleaned = store.clean_parts(&id, &pipeline.chain(), 0).await.unwrap();
+    assert_eq!(raw.iter().map(|part| part.row_count).sum::<u64>(), 1_000, "rows are lost");
+    assert!(cleaned.iter().map(|part| part.first_row).eq(raw.iter().map(|part| part.first_row)), "parts are not cleaned");
 }
