@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, TimestampMicrosecondArray};
 use arrow::buffer::NullBuffer;
-use bytes::Bytes;
+use tidegate_store::Blob;
 use tidegate_vocab::{Batch, CleanPart, Contract, Digest, Quarantined, RawPart, Role, RowColumns, Timestamp};
 
 use crate::{DatasetError, Typed, check, encode_clean};
@@ -49,7 +49,7 @@ pub struct Assembled {
 }
 
 /// Checks `cleaned`, the result of the last of `steps`, and encodes it: the part for the store's records, its file for the blobs
-/// (whose digest it carries), and the rows it holds.
+/// (whose digest the part carries), and the rows it holds.
 ///
 /// # Errors
 /// As [`assemble`], and [`DatasetError::WriteClean`].
@@ -61,20 +61,20 @@ pub fn clean_part(
     typed: &Typed,
     steps: &[CleanerStep],
     cleaned: &Batch,
-) -> Result<(CleanPart, Bytes, Batch), DatasetError> {
+) -> Result<(CleanPart, Blob, Batch), DatasetError> {
     let Assembled { rows, quarantined, event_time } = assemble(raw, known, contract, typed, steps, cleaned)?;
-    let bytes = encode_clean(&rows, contract)?;
+    let file = Blob::new(encode_clean(&rows, contract)?);
     let part = CleanPart {
         chain: *chain,
         raw: raw.digest,
-        digest: Digest::of(&bytes),
+        digest: file.digest(),
         first_row: raw.first_row,
         row_count: rows.row_count() as u64,
-        byte_count: bytes.len() as u64,
+        byte_count: file.bytes().len() as u64,
         event_time,
         quarantined,
     };
-    Ok((part, bytes, rows))
+    Ok((part, file, rows))
 }
 
 /// Checks `cleaned`, the result of the last of `steps` (of none: `typed.rows`), against `contract` and numbers its rows.

@@ -20,6 +20,7 @@ mod check;
 mod clean_file;
 mod contract_diff;
 mod contract_toml;
+mod decimal;
 mod error;
 mod infer;
 mod late;

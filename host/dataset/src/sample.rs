@@ -53,9 +53,9 @@ pub fn stored(blobs: &MemoryBlobs, first_row: u64, days: &[(i64, &str)]) -> Clea
     let raw = text(&[("day", &day_texts), ("rain", &labels), ("x", &day_texts)]);
     let typed = typed(&raw, &contract, Timestamp(7)).expect("the sample keeps its contract");
     let raw = raw_part(first_row, days.len());
-    let (part, bytes, _) =
+    let (part, file, _) =
         clean_part(&raw, &chain(), KnownTime::AfterDelay, &contract, &typed, &[], &typed.rows).expect("nothing was cleaned");
-    blobs.parts.lock().expect("no test panics in here").insert(part.digest, bytes);
+    blobs.parts.lock().expect("no test panics in here").insert(part.digest, file.bytes().clone());
     part
 }
 

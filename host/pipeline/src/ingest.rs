@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use tidegate_dataset::{CleanerStep, DatasetError, KnownTime, PartCache, Typed, clean_part, decode_raw, encode_raw, readmitted, typed};
 use tidegate_sandbox::{CallError, Pull};
-use tidegate_store::{WorkUnit, Write};
-use tidegate_vocab::{Batch, CleanPart, Contract, DType, Digest, PluginName, RawPart, Role};
+use tidegate_store::{Blob, WorkUnit, Write};
+use tidegate_vocab::{Batch, CleanPart, Contract, DType, Digest, PluginName, RawPart, Role, Timestamp};
 
 use crate::drive::{Ingested, SourceState};
+use crate::pull::{Pulling, Standing};
 use crate::quarantine::Behind;
 use crate::{CleanPort, Outcome, Pipeline, PipelineError, PluginStep, Settings, SourcePort, Stores};
 
@@ -44,7 +45,7 @@ enum Fetched {
 impl Pipeline {
     pub(crate) async fn poll(&mut self, rows_max: u32) -> Result<Outcome, PipelineError> {
         let fetched =
-            fetch(&self.settings, &self.stores, &mut self.plugins.source, &mut self.source_open, rows_max, self.rows_total).await?;
+            fetch(&self.settings, &self.stores, &mut self.plugins.source, &mut self.source_open, rows_max, self.rows_total, None).await?;
         Ok(self.note_fetched(fetched))
     }
 
@@ -60,18 +61,22 @@ impl Pipeline {
         Ok(if rows == 0 { Outcome::Nothing } else { Outcome::Rows(rows) })
     }
 
-    /// Polls until the source has nothing now or `polls_max` polls brought rows, cleaning at the same time: while the source reads the next rows on one thread, the
-    /// last ones are cleaned on another. A few parts wait in between, so that neither stands still for the other.
+    /// Polls until the source has nothing now or `polls_max` polls brought rows, cleaning at the same time: while the source reads
+    /// the next rows on one thread, the last ones are stored on another and the ones before are cleaned on a third. A few parts wait
+    /// in between, so that none stands still for the others.
     pub(crate) async fn stream(&mut self, rows_max: u32, polls_max: u64) -> Result<Ingested, PipelineError> {
         let (fetched, mut waiting) = tokio::sync::mpsc::channel::<(RawPart, Typed)>(WAITING_PARTS_MAX);
         let behind = self.behind();
         let Pipeline { settings, stores, plugins, parts, source_open, rows_total, rows_cleaned, .. } = self;
         let (observer, pending, last_event_time) = (&mut self.observer, &mut self.pending, &mut self.last_event_time);
         let (source, cleaners) = (&mut plugins.source, &mut plugins.cleaners);
+        let mut ahead = None;
         let fetching = async {
             let (mut ingested, mut unsent) = (Ingested::default(), None);
             while ingested.polls < polls_max {
-                match fetch(settings, stores, source, source_open, rows_max, *rows_total).await? {
+                // The last poll reads nothing ahead that would be thrown away.
+                let ahead = (ingested.polls + 1 < polls_max).then_some(&mut ahead);
+                match fetch(settings, stores, source, source_open, rows_max, *rows_total, ahead).await? {
                     Fetched::Part(raw, typed) => {
                         ingested.rows += raw.row_count;
                         ingested.polls += 1;
@@ -117,6 +122,10 @@ impl Pipeline {
             Ok(())
         };
         let (fetched, cleaned) = tokio::join!(fetching, cleaning);
+        if let Some(pulling) = ahead {
+            self.source_open = false;
+            pulling.abandon(&mut self.plugins.source).await;
+        }
         if let Ok((_, Some((raw, typed)))) = &fetched {
             self.pending.push_back((raw.clone(), Some(typed.clone())));
         }
@@ -155,6 +164,8 @@ impl Pipeline {
     }
 }
 
+/// Pulls once and commits what came. With `ahead` the next pull starts before this one's rows are stored, and is what the next
+/// fetch waits for.
 async fn fetch(
     settings: &Arc<Settings>,
     stores: &Stores,
@@ -162,53 +173,41 @@ async fn fetch(
     open: &mut bool,
     rows_max: u32,
     first_row: u64,
+    mut ahead: Option<&mut Option<Pulling>>,
 ) -> Result<Fetched, PipelineError> {
     let cursor = stores.meta.cursor(&settings.id).await?;
-    let mut port = source.port.take().ok_or(PipelineError::Thread { step: "source" })?;
-    let (was_open, bytes_max, from) = (*open, settings.poll_bytes_max, cursor.clone());
-    let (contract_of, polled_at) = (Arc::clone(settings), stores.clock.now());
-    let (port, pulled) = tokio::task::spawn_blocking(move || {
-        let opened = if was_open { Ok(()) } else { port.open(from.as_deref()) };
-        let pulled = opened.and_then(|()| port.next(rows_max, bytes_max));
-        let ready = pulled.map(|pull| match pull {
-            Pull::Rows { rows, cursor } if rows.row_count() > 0 => {
-                let ready = typed(&rows, &contract_of.contract, polled_at).and_then(|typed| Ok((typed, encode_raw(&rows)?)));
-                Pulled::Rows { row_count: rows.row_count() as u64, cursor, ready }
-            }
-            Pull::Rows { cursor, .. } => Pulled::Cursor(cursor),
-            Pull::Idle { retry_ms } => Pulled::Idle(retry_ms),
-            Pull::Finished => Pulled::Finished,
-        });
-        (port, ready)
-    })
-    .await
-    .map_err(|_| PipelineError::Thread { step: "source" })?;
-    source.port = Some(port);
+    let pulling = match ahead.as_mut().and_then(|ahead| ahead.take()) {
+        Some(pulling) => pulling,
+        None => {
+            let standing = if *open { Standing::Open } else { Standing::Closed(cursor.clone()) };
+            Pulling::start(source, standing, settings, rows_max, stores.clock.now())?
+        }
+    };
+    let (polled_at, pulled) = pulling.end(source).await?;
     // Whatever fails from here on is not committed: the source goes on from the committed cursor.
     *open = false;
     let failed = |source_error: CallError| PipelineError::Plugin { plugin: source.name.clone(), step: "source", source: source_error };
     let fetched = match pulled.map_err(failed)? {
-        Pulled::Idle(retry_ms) => Fetched::Idle(retry_ms),
-        Pulled::Finished => Fetched::Finished,
-        Pulled::Cursor(next) if cursor.as_ref() == Some(&next) => Fetched::Idle(STILL_MS),
-        Pulled::Cursor(next) => {
-            let moved = vec![Write::Cursor { expected: cursor, cursor: next }];
-            stores.meta.commit(stores.fence, &settings.id, polled_at, moved).await?;
-            Fetched::Cursor
-        }
-        Pulled::Rows { row_count, cursor: next, ready } => {
-            let in_rows = |source| PipelineError::Dataset { first_row, last_row: first_row + row_count - 1, source };
-            let (typed, bytes) = ready.map_err(in_rows)?;
-            let byte_count = bytes.len() as u64;
+        Pull::Idle { retry_ms } => Fetched::Idle(retry_ms),
+        Pull::Finished => Fetched::Finished,
+        Pull::Rows { rows, cursor: next } if rows.row_count() > 0 => {
+            if let Some(ahead) = ahead {
+                *ahead = Some(Pulling::start(source, Standing::Open, settings, rows_max, stores.clock.now())?);
+            }
+            let (raw, typed) = store_raw(settings, stores, rows, first_row, polled_at).await?;
             if settings.contract.label.by_id {
                 // Before the rows themselves: an id that names a row which is never committed is named again with the next attempt.
                 stores.feedback.name_rows(stores.fence, &settings.id, &named_rows(&typed, first_row, &settings.contract)).await?;
             }
-            let digest = stores.blobs.put(bytes).await?;
-            let raw = RawPart { digest, first_row, row_count, byte_count, polled_at };
             let writes = vec![Write::RawPart(raw.clone()), Write::Cursor { expected: cursor, cursor: next }];
             stores.meta.commit(stores.fence, &settings.id, polled_at, writes).await?;
             Fetched::Part(raw, typed)
+        }
+        Pull::Rows { cursor: next, .. } if cursor.as_ref() == Some(&next) => Fetched::Idle(STILL_MS),
+        Pull::Rows { cursor: next, .. } => {
+            let moved = vec![Write::Cursor { expected: cursor, cursor: next }];
+            stores.meta.commit(stores.fence, &settings.id, polled_at, moved).await?;
+            Fetched::Cursor
         }
     };
     *open = true;
@@ -222,12 +221,24 @@ fn named_rows(typed: &Typed, first_row: u64, contract: &Contract) -> Vec<(String
     ids.into_iter().zip(numbers).filter(|(id, _)| !id.is_empty()).collect()
 }
 
-/// What a source gave, made ready to be committed.
-enum Pulled {
-    Rows { row_count: u64, cursor: Vec<u8>, ready: Result<(Typed, bytes::Bytes), DatasetError> },
-    Cursor(Vec<u8>),
-    Idle(u32),
-    Finished,
+/// Checks that rows are of the contract's columns and types, and stores them; nothing is committed yet.
+async fn store_raw(
+    settings: &Arc<Settings>,
+    stores: &Stores,
+    rows: Batch,
+    first_row: u64,
+    polled_at: Timestamp,
+) -> Result<(RawPart, Typed), PipelineError> {
+    let (settings, row_count) = (Arc::clone(settings), rows.row_count() as u64);
+    let ready = tokio::task::spawn_blocking(move || {
+        let typed = typed(&rows, &settings.contract, polled_at)?;
+        Ok((typed, Blob::new(encode_raw(&rows)?)))
+    });
+    let in_rows = |source| PipelineError::Dataset { first_row, last_row: first_row + row_count - 1, source };
+    let (typed, file) = ready.await.map_err(|_| PipelineError::Thread { step: "source" })?.map_err(in_rows)?;
+    let (digest, byte_count) = (file.digest(), file.bytes().len() as u64);
+    stores.blobs.put_blob(file).await?;
+    Ok((RawPart { digest, first_row, row_count, byte_count, polled_at }, typed))
 }
 
 /// Makes and commits the cleaned part of one raw part, as a leased work unit.
@@ -301,12 +312,12 @@ pub(crate) async fn derive(
     .await
     .map_err(|_| PipelineError::Thread { step: "cleaner" })?;
     *cleaners = ports;
-    let (part, bytes, rows) = cleaned?;
-    stores.blobs.put(bytes).await?;
+    let (part, file, rows) = cleaned?;
+    stores.blobs.put_blob(file).await?;
     Ok((part, rows))
 }
 
-type CleanedPart = (CleanPart, bytes::Bytes, Batch);
+type CleanedPart = (CleanPart, Blob, Batch);
 
 fn run_chain(
     settings: &Settings,

@@ -24,6 +24,7 @@ mod operator;
 mod pending;
 mod pipeline;
 mod ports;
+mod pull;
 mod quality;
 mod quarantine;
 mod retention;

@@ -17,11 +17,40 @@ pub struct ListedBlob {
     pub put_at: Timestamp,
 }
 
+/// Bytes and the digest that names them, computed once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    digest: Digest,
+    bytes: Bytes,
+}
+
+impl Blob {
+    /// Names `bytes`.
+    pub fn new(bytes: Bytes) -> Blob {
+        Blob { digest: Digest::of(&bytes), bytes }
+    }
+
+    /// The name.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What is named.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
 /// Immutable bytes, each named by its SHA-256 digest. What no commit names is garbage.
 #[async_trait]
 pub trait Blobs: Send + Sync {
     /// Keeps `bytes`: once this returns they survive a power failure (where the backend can). Doing it again changes nothing.
     async fn put(&self, bytes: Bytes) -> Result<Digest, StoreError>;
+
+    /// As [`Blobs::put`], for bytes whose digest is known: a backend need not compute it again.
+    async fn put_blob(&self, blob: Blob) -> Result<(), StoreError> {
+        self.put(blob.bytes).await.map(|_| ())
+    }
 
     /// The bytes with a digest.
     ///

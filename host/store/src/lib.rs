@@ -30,7 +30,7 @@ mod upkeep;
 mod work;
 mod write;
 
-pub use blobs::{Blobs, ListedBlob};
+pub use blobs::{Blob, Blobs, ListedBlob};
 pub use compiled::{CompiledFolder, CompiledRemoved};
 pub use error::StoreError;
 pub use feedback::{ArrivedLabel, Feedback, LabelsKept};

@@ -17,7 +17,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use tidegate_vocab::{Digest, Timestamp};
 
-use crate::{Blobs, ListedBlob, StoreError, durable};
+use crate::{Blob, Blobs, ListedBlob, StoreError, durable};
 
 /// The folder of half-written blobs; it is emptied when the blobs are opened.
 const TEMPORARY: &str = "tmp";
@@ -67,20 +67,26 @@ impl ObjectBlobs {
 #[async_trait]
 impl Blobs for ObjectBlobs {
     async fn put(&self, bytes: Bytes) -> Result<Digest, StoreError> {
+        let named = tokio::task::spawn_blocking(move || Blob::new(bytes));
+        let blob = named.await.map_err(|error| StoreError::stored("blob", error))?;
+        let digest = blob.digest();
+        self.put_blob(blob).await?;
+        Ok(digest)
+    }
+
+    async fn put_blob(&self, blob: Blob) -> Result<(), StoreError> {
+        let digest = blob.digest();
         let Some(folder) = self.folder.clone() else {
-            let digest = Digest::of(&bytes);
-            self.objects.put(&place(&digest), bytes.into()).await.map_err(failed("writing", &digest))?;
-            return Ok(digest);
+            self.objects.put(&place(&digest), blob.bytes().clone().into()).await.map_err(failed("writing", &digest))?;
+            return Ok(());
         };
         let removing = Arc::clone(&self.removing);
         let written = tokio::task::spawn_blocking(move || {
-            let digest = Digest::of(&bytes);
             let _no_removal = removing.read().unwrap_or_else(PoisonError::into_inner);
             // Always anew, even if it is there: it may be damaged, or its name not yet on disk.
             let path = folder.join(place(&digest).as_ref());
             durable::make_folder(path.parent().unwrap_or(&folder))?;
-            durable::put(&folder.join(TEMPORARY), &path, &bytes)?;
-            Ok(digest)
+            durable::put(&folder.join(TEMPORARY), &path, blob.bytes())
         });
         written.await.map_err(|error| StoreError::stored("blob", error))?
     }

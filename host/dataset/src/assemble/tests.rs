@@ -89,10 +89,10 @@ fn times_and_numbers_are_those_of_the_pipeline() {
 fn a_part_of_no_rows_has_a_file_too() {
     let contract = contract(vec![column("x", DType::F64)]);
     let typed = typed(&text(&[("day", &["0"]), ("rain", &["0"]), ("x", &["a"])]), &contract, Timestamp(7)).unwrap();
-    let (part, bytes, _) =
+    let (part, file, _) =
         clean_part(&raw_part(0, 1), &Digest::of("c"), KnownTime::AfterDelay, &contract, &typed, &[], &typed.rows).unwrap();
     assert_eq!((part.row_count, part.event_time, part.quarantined.len()), (0, None, 1));
-    assert_eq!(decode_clean(&bytes).unwrap().row_count(), 0);
+    assert_eq!(decode_clean(file.bytes()).unwrap().row_count(), 0);
 }
 
 proptest! {

@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondTyp
 use tidegate_vocab::{DType, TimeColumn, Timestamp};
 
 use crate::cell::{self, Cell};
+use crate::decimal::decimal_within;
 
 /// What a column shall become.
 #[derive(Debug, Clone)]
@@ -92,7 +93,7 @@ pub fn convert(source: &ArrayRef, target: &Target) -> Option<Converted> {
 
 fn parse(text: &StringArray, target: &Target) -> Converted {
     match target {
-        Target::F64 => parsed(text, cell::f64_of).array(Float64Array::new),
+        Target::F64 => numbers(text).array(Float64Array::new),
         Target::I64 => parsed(text, cell::i64_of).array(Int64Array::new),
         Target::Timestamp => parsed(text, cell::instant_of).instants(target),
         Target::Instant(TimeColumn { unit: None, .. }) => parsed(text, cell::instant_of).instants(target),
@@ -207,6 +208,15 @@ struct Cells<T> {
 fn parsed<T: Copy + Default>(text: &StringArray, read: impl Fn(&[u8]) -> Cell<T>) -> Cells<T> {
     let (offsets, bytes) = (text.value_offsets(), text.value_data());
     cells(text.len(), text.nulls(), |row| read(&bytes[offsets[row] as usize..offsets[row + 1] as usize]))
+}
+
+/// As [`parsed`] with [`cell::f64_of`], faster for plain decimals, which nearly all numbers are.
+fn numbers(text: &StringArray) -> Cells<f64> {
+    let (offsets, bytes) = (text.value_offsets(), text.value_data());
+    cells(text.len(), text.nulls(), |row| {
+        let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
+        decimal_within(bytes, start, end).map_or_else(|| cell::f64_of(&bytes[start..end]), Cell::Value)
+    })
 }
 
 /// Missing and failing rows are listed apart, because in nearly all columns there are none: no bitmap is touched for them.

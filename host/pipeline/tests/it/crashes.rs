@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
-use tidegate_pipeline::{Pipeline, RunEnd, Silent, ingest_all, run_once};
+use tidegate_pipeline::{CleanPort, Pipeline, RunEnd, Silent, ingest_all, run_once};
 use tidegate_policy::GateRows;
+use tidegate_sandbox::{CallError, Cleaned};
 use tidegate_store::{AliasMove, Fence, JournalEntry, JournalHead, MetaStore, StoreError, Write};
 use tidegate_testkit::{MemoryStore, seeded_rng};
 use tidegate_vocab::{
-    Alias, CleanPart, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, SimulatedClock, Snapshot, Timestamp,
-    VersionNo,
+    Alias, Batch, CleanPart, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, SimulatedClock, Snapshot,
+    Timestamp, VersionNo,
 };
 
 use rand::RngExt as _;
 
-use crate::scripted::{History, plugins, settings};
+use crate::scripted::{ClipFirst, History, plugins, settings, stores};
 
 /// A store whose process dies before or after one of its commits.
 struct Mortal {
@@ -69,7 +70,7 @@ forward! {
 }
 
 /// What must be the same however often the process died.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Outcome {
     parts: Vec<Digest>,
     weights: Vec<Digest>,
@@ -130,4 +131,61 @@ async fn dying_at_any_commit_changes_nothing() {
         let deaths: Vec<(i64, bool)> = (0..3).map(|_| (rng.random_range(0..30), rng.random_bool(0.5))).collect();
         assert_eq!(live(&history, &deaths).await, unbroken, "case {case}: deaths {deaths:?}");
     }
+}
+
+/// The source is ahead of what is committed when a commit fails: the same pipeline has to take it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn rows_pulled_ahead_of_a_failed_commit_come_again() {
+    let history = Arc::new(History::new(7, 1_000));
+    let mut unbroken: Option<Outcome> = None;
+    for commits_left in [i64::MAX, 0, 1, 2, 3, 4, 5] {
+        let store = Arc::new(MemoryStore::new());
+        let fence = store.take_fence("test").await.unwrap();
+        let meta = Arc::new(Mortal { store: Arc::clone(&store), commits_left: AtomicI64::new(commits_left), dies_after: false });
+        let (blobs, queue, clock) = (Arc::clone(&store) as _, Arc::clone(&store) as _, Arc::new(SimulatedClock::new(Timestamp(0))));
+        let feedback = Arc::clone(&store) as _;
+        let stores = tidegate_pipeline::Stores { meta: Arc::clone(&meta) as _, blobs, queue, feedback, fence, clock };
+        let settings = settings(7, GateRows::HeldOut);
+        let mut pipeline = Pipeline::open(settings, plugins(&history), stores, Box::new(Silent)).await.unwrap();
+        let first = ingest_all(&mut pipeline).await;
+        assert_eq!(first.is_err(), commits_left < i64::MAX, "commit {commits_left}");
+        meta.commits_left.store(i64::MAX, Ordering::SeqCst);
+        ingest_all(&mut pipeline).await.unwrap();
+        let outcome = outcome(&store, &pipeline).await;
+        assert_eq!(outcome.rows, 1_000);
+        assert_eq!(&outcome, unbroken.get_or_insert_with(|| outcome.clone()), "commit {commits_left}");
+    }
+}
+
+/// A cleaner that crashes at its first call.
+struct CrashesOnce {
+    has_crashed: bool,
+}
+
+impl CleanPort for CrashesOnce {
+    fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError> {
+        if std::mem::replace(&mut self.has_crashed, true) {
+            return ClipFirst.clean(rows);
+        }
+        Err(CallError::Trapped { plugin: "clip".parse().unwrap(), step: "clean", why: "once".into() })
+    }
+}
+
+/// Every commit holds here, but nobody takes the rows any more: what the source has beyond them is not committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn rows_pulled_ahead_of_a_failed_cleaning_come_again() {
+    let history = Arc::new(History::new(7, 1_000));
+    let store = Arc::new(MemoryStore::new());
+    let mut plugins = plugins(&history);
+    plugins.cleaners[0].port = Some(Box::new(CrashesOnce { has_crashed: false }));
+    let stores = stores(&store, Arc::new(SimulatedClock::new(Timestamp(0)))).await;
+    let mut pipeline = Pipeline::open(settings(7, GateRows::HeldOut), plugins, stores, Box::new(Silent)).await.unwrap();
+    ingest_all(&mut pipeline).await.unwrap_err();
+    assert!(pipeline.rows_total() < 1_000, "the source should not have been read to its end");
+    ingest_all(&mut pipeline).await.unwrap();
+    let id = "test".parse().unwrap();
+    let raw = store.raw_parts(&id, 0).await.unwrap();
+    let cleaned = store.clean_parts(&id, &pipeline.chain(), 0).await.unwrap();
+    assert_eq!(raw.iter().map(|part| part.row_count).sum::<u64>(), 1_000, "rows are lost");
+    assert!(cleaned.iter().map(|part| part.first_row).eq(raw.iter().map(|part| part.first_row)), "parts are not cleaned");
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a suite of tests says what is wrong by panicking")]
 
 use bytes::Bytes;
-use tidegate_store::{Blobs, StoreError};
+use tidegate_store::{Blob, Blobs, StoreError};
 use tidegate_vocab::{Digest, Timestamp};
 
 /// Runs the suite; `make` gives an empty store.
@@ -24,11 +24,16 @@ pub async fn blobs<S: Blobs>(make: impl AsyncFn() -> S) {
         let digest = store.put(content.clone()).await.unwrap();
         assert_eq!(digest, Digest::of(content), "a blob is named by its digest");
         assert_eq!(store.put(content.clone()).await.unwrap(), digest, "putting it again changes nothing");
+        store.put_blob(Blob::new(content.clone())).await.unwrap();
         assert_eq!(store.get(&digest).await.unwrap(), *content);
         assert!(store.has(&digest).await.unwrap());
         names.push((digest, content.len() as u64));
     }
     names.sort_unstable();
+    let named = Blob::new(Bytes::from_static(b"named before"));
+    store.put_blob(named.clone()).await.unwrap();
+    assert_eq!(store.get(&named.digest()).await.unwrap(), *named.bytes());
+    store.remove(&named.digest()).await.unwrap();
     assert_eq!(store.list().await.unwrap(), names);
 
     let (gone, _) = names.remove(1);

@@ -3,7 +3,10 @@
 // Written with the instructions of WebAssembly: elsewhere there is nothing to build.
 #![cfg(target_arch = "wasm32")]
 
-use std::arch::wasm32::{f64x2, f64x2_div, f64x2_extract_lane, f64x2_pmax, f64x2_pmin, f64x2_splat, f64x2_sub, v128};
+use std::arch::wasm32::{
+    f64x2, f64x2_div, f64x2_extract_lane, f64x2_pmax, f64x2_pmin, f64x2_splat, f64x2_sub, u8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_ne,
+    u8x16_splat, u8x16_sub, u64x2, v128, v128_and, v128_or,
+};
 use std::cell::Cell;
 use std::hint::black_box;
 
@@ -192,8 +195,19 @@ fn z_score(batch: &Batch, edit: &Editor, rows: u32, column: u32) -> Result<(), D
 /// Bytes that most cells do not exceed.
 const CELL_BYTES: usize = 32;
 
-/// The range without the white space at its ends.
+/// The range without the white space at its ends; that of a short cell is found for all its bytes at once, because a loop over a few
+/// bytes would be checked for a deadline at every turn.
 fn trimmed(bytes: &[u8], mut from: usize, mut to: usize) -> std::ops::Range<usize> {
+    let length = to - from;
+    if let Some(block) = bytes.get(from..).and_then(|rest| rest.first_chunk::<CELL_BYTES>())
+        && length < CELL_BYTES
+    {
+        let text = !white_space(block) & ((1 << length) - 1);
+        if text == 0 {
+            return from..from;
+        }
+        return from + text.trailing_zeros() as usize..from + CELL_BYTES - text.leading_zeros() as usize;
+    }
     while from < to && bytes[from].is_ascii_whitespace() {
         from += 1;
     }
@@ -201,6 +215,20 @@ fn trimmed(bytes: &[u8], mut from: usize, mut to: usize) -> std::ops::Range<usiz
         to -= 1;
     }
     from..to
+}
+
+/// One bit a byte, the lowest for the first: whether it is a space, a tab, a line feed, a form feed or a carriage return.
+fn white_space(block: &[u8; CELL_BYTES]) -> u32 {
+    let (halves, _) = block.as_chunks::<16>();
+    let mut found = 0;
+    for (index, half) in halves.iter().enumerate() {
+        let (words, _) = half.as_chunks::<8>();
+        let half = u64x2(u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]));
+        // 9 to 13 are control characters that move, 11 alone is no white space.
+        let moves = v128_and(u8x16_lt(u8x16_sub(half, u8x16_splat(9)), u8x16_splat(5)), u8x16_ne(half, u8x16_splat(11)));
+        found |= u32::from(u8x16_bitmask(v128_or(moves, u8x16_eq(half, u8x16_splat(b' '))))) << (16 * index);
+    }
+    found
 }
 
 /// Appends a cell; a short one as a whole block, because a copy of a length that is not known is a call out of the guest.
