@@ -22,7 +22,7 @@ use std::time::Instant;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray};
 use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::Float64Type;
-use tidegate_sandbox::{Cleaner, Compiler, Grants, NoInputs, Plugin, PluginKind, PluginSettings, Sandbox, SandboxConfig};
+use tidegate_sandbox::{Cleaner, Compiler, Grants, NoEgress, NoInputs, Plugin, PluginKind, PluginSettings, Sandbox, SandboxConfig};
 use tidegate_vocab::{Batch, Role, SimulatedClock, Timestamp};
 
 const ROWS: usize = 65_536;
@@ -80,6 +80,7 @@ fn settings(mode: &str, window: Option<u32>) -> PluginSettings {
         grants: Grants::default(),
         limits: PluginKind::Cleaner.default_limits(),
         inputs: Arc::new(NoInputs),
+        egress: Arc::new(NoEgress),
         clock: Arc::new(SimulatedClock::new(Timestamp(0))),
         log: Arc::new(|_| {}),
     }

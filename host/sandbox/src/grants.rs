@@ -9,6 +9,8 @@ use std::sync::Arc;
 use tidegate_vocab::limits::PluginLimits;
 use tidegate_vocab::{Clock, PluginName};
 
+use crate::egress::{Egress, SecretValue};
+
 /// How one plugin is to be used.
 #[derive(Clone)]
 pub struct PluginSettings {
@@ -20,6 +22,8 @@ pub struct PluginSettings {
     pub limits: PluginLimits,
     /// Where granted inputs come from.
     pub inputs: Arc<dyn Inputs>,
+    /// Who carries its requests out of the host.
+    pub egress: Arc<dyn Egress>,
     /// The time that a plugin with the `clock` grant sees.
     pub clock: Arc<dyn Clock>,
     /// Where its log goes. Called on the thread of the call.
@@ -33,21 +37,38 @@ pub struct Grants {
     pub inputs: BTreeSet<String>,
     /// Whether it may read the clock.
     pub clock: bool,
-    /// Requests it may make. Parsed and kept; every request is still denied by this version.
+    /// Requests it may make.
     pub http: Vec<HttpGrant>,
+    /// Secrets that are put into its requests on the way out. It knows their names only.
+    pub secrets: Vec<SecretGrant>,
 }
 
 /// Requests to one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpGrant {
-    /// Host name.
+    /// Name or IP address. An address that is not public is reached only where it is named itself.
     pub host: String,
     /// Port.
     pub port: u16,
     /// Methods, in capitals.
     pub methods: Vec<String>,
-    /// Prefix of the path.
+    /// The path, or what it lies beneath.
     pub path: String,
+}
+
+/// One secret, and the only requests it is put into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretGrant {
+    /// The name the plugin knows.
+    pub name: String,
+    /// The header it is put into, in lower case.
+    pub header: String,
+    /// The host it is sent to.
+    pub host: String,
+    /// The path, or what it lies beneath.
+    pub path: String,
+    /// The header's value.
+    pub value: SecretValue,
 }
 
 /// Byte streams by name. The implementation opens them; the sandbox has checked the grant.

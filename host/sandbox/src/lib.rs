@@ -3,7 +3,7 @@
 //! Invariant: a guest can fail a step, never the host. It has no authority that its settings do not grant, every one of its
 //! limits is enforced here, and an instance whose call did not end well is never used again. What it says is quoted.
 //!
-//! It is handed bytes and streams ([`Sandbox::load`], [`Inputs`]), never paths; bindings do not leave the crate. It refuses threads,
+//! It is handed bytes and streams ([`Sandbox::load`], [`Inputs`]), never paths, and opens no connection ([`Egress`]); bindings do not leave the crate. It refuses threads,
 //! 64-bit memories, interface versions it does not serve, and everything a plugin returns that its interface does not allow.
 //!
 //! Read [`Sandbox`], [`Plugin`] and [`CallError`] first, then one handle: [`Cleaner`]. A new limit goes into `limiter` or the
@@ -16,6 +16,7 @@ mod bindings;
 mod call;
 mod cleaner;
 mod compile;
+mod egress;
 mod engine;
 mod evaluator;
 mod grants;
@@ -32,9 +33,10 @@ pub use aot::Compiled;
 pub use call::{CallError, ConfigIssue, Failure};
 pub use cleaner::{Cleaned, Cleaner, Damage};
 pub use compile::{CompileError, compile_child_main};
+pub use egress::{Answer, Egress, EgressError, Exchange, NoEgress, SecretValue};
 pub use engine::{CompiledCache, Compiler, Sandbox, SandboxConfig, SandboxError};
 pub use evaluator::Evaluator;
-pub use grants::{Grants, HttpGrant, Input, InputError, Inputs, LogLevel, LogLine, NoInputs, PluginSettings};
+pub use grants::{Grants, HttpGrant, Input, InputError, Inputs, LogLevel, LogLine, NoInputs, PluginSettings, SecretGrant};
 pub use load::{INTERFACE, LoadError, Plugin};
 pub use manifest::{Manifest, PluginKind};
 pub use source::{CURSOR_BYTES_MAX, Pull, Source};

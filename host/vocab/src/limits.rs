@@ -29,6 +29,8 @@ pub struct PluginLimits {
     pub metadata_entries_max: u32,
     /// Bytes of one name, reason or error text.
     pub metadata_bytes_max: u32,
+    /// Bytes of all bodies that one call sends and receives by http.
+    pub egress_bytes_max: u64,
 }
 
 const MIB: u64 = 1 << 20;
@@ -48,13 +50,15 @@ impl PluginLimits {
         output_bytes_max: 256 * MIB,
         metadata_entries_max: 4_096,
         metadata_bytes_max: 1_024,
+        egress_bytes_max: 64 * MIB,
     };
     /// Defaults of a cleaner.
     pub const CLEANER: PluginLimits = PluginLimits { call_ms_max: 5_000, ..PluginLimits::SOURCE };
     /// Defaults of an evaluator.
     pub const EVALUATOR: PluginLimits = PluginLimits { memory_bytes_max: 512 * MIB, call_ms_max: 60_000, ..PluginLimits::SOURCE };
     /// Defaults of an alerter.
-    pub const ALERTER: PluginLimits = PluginLimits { memory_bytes_max: 64 * MIB, call_ms_max: 15_000, ..PluginLimits::SOURCE };
+    pub const ALERTER: PluginLimits =
+        PluginLimits { memory_bytes_max: 64 * MIB, call_ms_max: 15_000, egress_bytes_max: MIB, ..PluginLimits::SOURCE };
 }
 
 /// Size of a component file.
@@ -67,6 +71,8 @@ pub const COMPILE_MS_MAX: u64 = 120_000;
 pub const COMPILE_MEMORY_BYTES_MAX: u64 = 4_096 * MIB;
 /// Period of the epoch ticker: how late a spinning guest can be stopped.
 pub const EPOCH_TICK_MS: u64 = 10;
+/// Redirects that one request of a plugin follows.
+pub const REDIRECTS_MAX: u32 = 5;
 /// Rows that one poll asks a source for.
 pub const POLL_ROWS_MAX: u32 = 65_536;
 /// Bytes that one poll asks a source for.

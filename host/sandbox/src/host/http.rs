@@ -1,37 +1,183 @@
-//! `http`: denied, with the line that would grant it. No request leaves the host in this version.
+//! `http`: requests to what the operator granted. A denial prints the line that would grant it.
+//!
+//! Invariant: every hop is checked as if it were the first, redirects included; a secret is put in at the last moment, goes only to
+//! the host and path it is bound to, and nothing of it comes back to the guest.
+
+use std::sync::Arc;
+
+use tidegate_vocab::limits::REDIRECTS_MAX;
 
 use crate::bindings::shared::failures::Failure;
-use crate::bindings::shared::http::{Host, Request, Response};
+use crate::bindings::shared::http::{Header, Host, Request, Response};
 use crate::call::quoted;
-use crate::grants::toml_text;
+use crate::egress::{Answer, EgressError, Exchange, SecretValue};
+use crate::limiter::LimitHit;
 
-use super::HostState;
+use super::http_rules::{self, Target, redacted};
+use super::{BAD_VALUE, DENIED, HostState};
+
+/// The code of a failure on the way to the other side or back.
+const EGRESS_FAILED: u16 = 11;
+
+/// One request, as far as it has come.
+struct Hop {
+    method: String,
+    target: Target,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// The name of the secret it was asked to be sent with.
+    secret: Option<String>,
+    /// The secrets that went out so far.
+    sent: Vec<SecretValue>,
+}
+
+/// Why there is no response: a value that the guest sees, or the end of its call.
+enum Stop {
+    Failure(Failure),
+    Trap(wasmtime::Error),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Failure(failure)
+    }
+}
+
+impl From<LimitHit> for Stop {
+    fn from(hit: LimitHit) -> Stop {
+        Stop::Trap(hit.into())
+    }
+}
 
 impl Host for HostState {
     fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, Failure>> {
-        let most = self.limits.metadata_bytes_max;
-        let rest = request.url.split_once("://").map_or(request.url.as_str(), |(_, rest)| rest);
-        let (authority, path) = rest.split_once('/').map_or((rest, String::from("/")), |(host, path)| (host, format!("/{path}")));
-        let host = authority.rsplit('@').next().unwrap_or(authority);
-        let (host, port) = host.rsplit_once(':').unwrap_or((host, if request.url.starts_with("http://") { "80" } else { "443" }));
-        let line = format!(
-            "[plugin.{}.grant] http = [{{ host = {}, port = {}, methods = [{}], path = {} }}]",
-            self.plugin,
-            toml_text(&quoted(host, most)),
-            port.parse::<u16>().unwrap_or(443),
-            toml_text(&quoted(&request.method, most)),
-            toml_text(&quoted(path.split(['?', '#']).next().unwrap_or("/"), most)),
-        );
-        if self.grants.http.iter().any(|grant| grant.host == host) {
-            let failure = Failure {
-                code: super::DENIED,
-                message: "this version of the host sends no requests, even granted ones".into(),
-                retryable: false,
-                retry_after_ms: None,
-            };
-            return Ok(Err(failure));
+        match self.respond(request) {
+            Ok(response) => Ok(Ok(response)),
+            Err(Stop::Failure(failure)) => Ok(Err(failure)),
+            Err(Stop::Trap(error)) => Err(error),
         }
-        let what = format!("a request to `{}`", quoted(host, most));
-        Ok(Err(self.deny(&what, line)))
     }
 }
+
+impl HostState {
+    fn respond(&mut self, request: Request) -> Result<Response, Stop> {
+        let mut hop = read(request).map_err(|why| refused(BAD_VALUE, why))?;
+        let mut hops = 0;
+        loop {
+            let answer = self.hop(&mut hop, hops == 0)?;
+            let Some(location) = redirect(&hop.method, &answer) else { return Ok(response(answer, &hop.sent)) };
+            if hops == REDIRECTS_MAX {
+                let message = format!("`{}` redirects on after {REDIRECTS_MAX} redirects", hop.target.host);
+                return Err(refused(EGRESS_FAILED, message).into());
+            }
+            let next = hop.target.redirected(&location).map_err(|why| refused(DENIED, why))?;
+            if !next.is_same_origin(&hop.target) {
+                http_rules::forget_origin(&mut hop.headers);
+            }
+            hop.target = next;
+            hops += 1;
+        }
+    }
+
+    /// Checks one hop, sends it and waits for its answer.
+    fn hop(&mut self, hop: &mut Hop, is_first: bool) -> Result<Answer, Stop> {
+        if !self.grants.allows_http(&hop.method, &hop.target) {
+            let line = self.grants.http_line(self.plugin.as_str(), &hop.method, &hop.target);
+            let what = if is_first { "a request" } else { "a redirect" };
+            let what = format!("{what} to `{}`", quoted(&hop.target.host, self.limits.metadata_bytes_max));
+            return Err(self.deny(&what, line).into());
+        }
+        let mut headers = hop.headers.clone();
+        if let Some(name) = &hop.secret {
+            match self.grants.secret(self.plugin.as_str(), name, &hop.target) {
+                Ok(secret) => {
+                    headers.retain(|(header, _)| *header != secret.header);
+                    headers.push((secret.header.clone(), secret.value.reveal().to_owned()));
+                    hop.sent.push(secret.value.clone());
+                }
+                // A redirect leads away from where the secret belongs: it goes on without.
+                Err(_) if !is_first => {}
+                Err(denied) => {
+                    let failure = match denied.line {
+                        Some(line) => self.deny(&denied.what, line),
+                        None => refused(DENIED, format!("{} is not granted", denied.what)),
+                    };
+                    return Err(failure.into());
+                }
+            }
+        }
+        self.exchange(hop, headers)
+    }
+
+    fn exchange(&mut self, hop: &Hop, headers: Vec<(String, String)>) -> Result<Answer, Stop> {
+        let left = self.egress_bytes_left.checked_sub(hop.body.len() as u64).ok_or_else(|| self.out_of_bytes())?;
+        // What is left of the call after a request that failed is the guest's, to say so and to end well.
+        let within = self.time_left()?.mul_f64(0.9);
+        let exchange = Exchange {
+            is_tls: hop.target.is_tls(),
+            host: hop.target.host.clone(),
+            port: hop.target.port,
+            method: hop.method.clone(),
+            target: hop.target.path_and_query(),
+            headers,
+            body: hop.body.clone(),
+            answer_bytes_max: left,
+            within,
+        };
+        let egress = Arc::clone(&self.egress);
+        let answered = self.waited_for(move || egress.send(&exchange)).map_err(Stop::Trap)?;
+        let broken = || EgressError::Failed { message: "the request broke off inside the host".into(), retryable: false };
+        match answered.unwrap_or_else(|| Err(broken())) {
+            Ok(answer) if answer.body.len() as u64 <= left => {
+                self.egress_bytes_left = left - answer.body.len() as u64;
+                Ok(answer)
+            }
+            Ok(_) | Err(EgressError::TooLarge { .. }) => Err(self.out_of_bytes().into()),
+            Err(error) => Err(self.egress_failure(&hop.target, &error).into()),
+        }
+    }
+
+    fn out_of_bytes(&self) -> LimitHit {
+        let most = self.limits.egress_bytes_max;
+        LimitHit { limit: "egress_bytes_max", at: format!("its requests and their answers have more than {most} bytes in one call") }
+    }
+
+    fn egress_failure(&self, target: &Target, error: &EgressError) -> Failure {
+        let (code, retryable) = match error {
+            EgressError::Forbidden { .. } => (DENIED, false),
+            EgressError::TooLarge { .. } => (EGRESS_FAILED, false),
+            EgressError::TimedOut { .. } => (EGRESS_FAILED, true),
+            EgressError::Failed { retryable, .. } => (EGRESS_FAILED, *retryable),
+        };
+        let message = quoted(&format!("a request to `{}:{}` failed: {error}", target.host, target.port), self.limits.metadata_bytes_max);
+        Failure { code, message, retryable, retry_after_ms: None }
+    }
+}
+
+fn read(request: Request) -> Result<Hop, String> {
+    let Request { method, url, headers, body, secret } = request;
+    let (method, target, headers) = (http_rules::method(&method)?, Target::read(&url)?, http_rules::headers(headers)?);
+    Ok(Hop { method, target, headers, body, secret, sent: Vec::new() })
+}
+
+/// Where an answer sends on to. What changes something is sent on only where the answer says that it keeps its method and body; any
+/// other redirect is the guest's to look at.
+fn redirect(method: &str, answer: &Answer) -> Option<String> {
+    let is_read = matches!(method, "GET" | "HEAD");
+    let follows = matches!(answer.status, 307 | 308) || (is_read && matches!(answer.status, 301..=303));
+    let location = || answer.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value.clone());
+    if follows { location() } else { None }
+}
+
+fn response(answer: Answer, secrets: &[SecretValue]) -> Response {
+    let clean = |text: String| String::from_utf8_lossy(&redacted(text.into_bytes(), secrets)).into_owned();
+    let headers = answer.headers.into_iter().map(|(name, value)| Header { name: clean(name), value: clean(value) }).collect();
+    Response { status: answer.status, headers, body: redacted(answer.body, secrets) }
+}
+
+fn refused(code: u16, message: String) -> Failure {
+    Failure { code, message, retryable: false, retry_after_ms: None }
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,18 +23,18 @@ type Task = Box<dyn FnOnce() + Send>;
 
 /// The thread that the blocking calls of one instance run on; started at the first.
 #[derive(Default)]
-pub(crate) struct ReadThread {
+pub(crate) struct BlockingThread {
     tasks: Option<SyncSender<Task>>,
 }
 
-impl ReadThread {
+impl BlockingThread {
     fn submit(&mut self, task: Task) -> std::io::Result<()> {
         let tasks = match self.tasks.take() {
             Some(tasks) => tasks,
             None => {
                 let (send, receive): (SyncSender<Task>, Receiver<Task>) = sync_channel(1);
                 let serve = move || receive.iter().for_each(|task| task());
-                std::thread::Builder::new().name("plugin-inputs".into()).spawn(serve)?;
+                std::thread::Builder::new().name("plugin-blocking".into()).spawn(serve)?;
                 send
             }
         };
@@ -46,30 +46,36 @@ impl ReadThread {
 }
 
 impl HostState {
-    /// Runs `work` on the read thread; ends the guest's call when it takes longer than the call has.
-    fn bounded<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce() -> Result<T, InputError> + Send + 'static,
-    ) -> wasmtime::Result<Result<T, Failure>> {
+    /// Runs `work` on the blocking thread; ends the guest's call when it takes longer than the call has. `None` when it panicked.
+    pub(crate) fn waited_for<T: Send + 'static>(&mut self, work: impl FnOnce() -> T + Send + 'static) -> wasmtime::Result<Option<T>> {
         let left = self.time_left()?;
         let (send, receive) = sync_channel(1);
-        self.reads.submit(Box::new(move || {
+        self.blocking.submit(Box::new(move || {
             // The receiver is gone when the call ran out of time; the result is then nobody's.
             let _ = send.send(work());
         }))?;
         match receive.recv_timeout(left) {
-            Ok(result) => Ok(result.map_err(|error| self.input_failure(&error))),
+            Ok(result) => Ok(Some(result)),
             Err(RecvTimeoutError::Timeout) => {
-                self.reads = ReadThread::default();
+                self.blocking = BlockingThread::default();
                 Err(self.out_of_time().into())
             }
-            // The task panicked: the input is at fault, and the plugin is told so.
             Err(RecvTimeoutError::Disconnected) => {
-                self.reads = ReadThread::default();
-                let error = InputError { message: "the input broke while it was read".into(), retryable: false };
-                Ok(Err(self.input_failure(&error)))
+                self.blocking = BlockingThread::default();
+                Ok(None)
             }
         }
+    }
+
+    /// Reads an input, in the time that the call has.
+    fn bounded<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> Result<T, InputError> + Send + 'static,
+    ) -> wasmtime::Result<Result<T, Failure>> {
+        // A read that panicked: the input is at fault, and the plugin is told so.
+        let broken = || Err(InputError { message: "the input broke while it was read".into(), retryable: false });
+        let result = self.waited_for(work)?.unwrap_or_else(broken);
+        Ok(result.map_err(|error| self.input_failure(&error)))
     }
 
     fn input_failure(&self, error: &InputError) -> Failure {

@@ -8,6 +8,7 @@ pub(crate) mod clock;
 pub(crate) mod column;
 pub(crate) mod editor;
 pub(crate) mod http;
+pub(crate) mod http_rules;
 pub(crate) mod inputs;
 pub(crate) mod kernels;
 pub(crate) mod log;
@@ -26,6 +27,7 @@ use wasmtime_wasi::WasiCtx;
 
 use crate::bindings::shared;
 use crate::bindings::shared::failures::Failure;
+use crate::egress::Egress;
 use crate::grants::{Grants, Inputs, LogLevel, PluginSettings};
 use crate::limiter::{LimitHit, Limiter, MemoryBudget};
 use crate::ticker::monotonic_now;
@@ -47,8 +49,11 @@ pub(crate) struct HostState {
     deadline: Instant,
     grants: Grants,
     inputs: Arc<dyn Inputs>,
+    egress: Arc<dyn Egress>,
+    /// Bytes of bodies that the present call may still send and receive.
+    egress_bytes_left: u64,
     clock: Arc<dyn Clock>,
-    reads: inputs::ReadThread,
+    blocking: inputs::BlockingThread,
     wasi: WasiCtx,
 }
 
@@ -71,14 +76,17 @@ impl HostState {
             deadline: monotonic_now(),
             grants: settings.grants.clone(),
             inputs: Arc::clone(&settings.inputs),
+            egress: Arc::clone(&settings.egress),
+            egress_bytes_left: limits.egress_bytes_max,
             clock: Arc::clone(&settings.clock),
-            reads: inputs::ReadThread::default(),
+            blocking: inputs::BlockingThread::default(),
         }
     }
 
     /// Starts a call: a fresh deadline and a fresh allowance of log.
     pub(crate) fn start_call(&mut self) {
         self.deadline = monotonic_now() + Duration::from_millis(self.limits.call_ms_max.min(MS_MAX));
+        self.egress_bytes_left = self.limits.egress_bytes_max;
         self.limiter.hit = None;
         self.denied = None;
         self.log.lock().unwrap_or_else(PoisonError::into_inner).start_call();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, Float64Array, StringArray};
-use tidegate_sandbox::{Compiler, Grants, LogLine, NoInputs, Plugin, PluginKind, PluginSettings, Sandbox, SandboxConfig};
+use tidegate_sandbox::{Compiler, Grants, LogLine, NoEgress, NoInputs, Plugin, PluginKind, PluginSettings, Sandbox, SandboxConfig};
 use tidegate_vocab::{Batch, PluginName, Role, SimulatedClock, Timestamp};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -219,6 +219,7 @@ pub fn settings(kind: PluginKind) -> (PluginSettings, Arc<Mutex<Vec<LogLine>>>) 
         grants: Grants::default(),
         limits,
         inputs: Arc::new(NoInputs),
+        egress: Arc::new(NoEgress),
         clock: Arc::new(SimulatedClock::new(Timestamp(42))),
         log: Arc::new(move |line| sink.lock().unwrap().push(line)),
     };
