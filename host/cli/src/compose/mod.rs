@@ -3,8 +3,10 @@
 //! Straight-line on purpose: what is opened, in which order, and what is handed to whom can be read from top to bottom.
 
 pub mod clock;
+pub mod egress;
 pub mod inputs;
 mod plugins;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use tidegate_pipeline::{PluginStep, Plugins};
 use tidegate_sandbox::{CallError, Grants, LogLevel, LogLine, Plugin, PluginSettings, Sandbox};
 use tidegate_vocab::{Clock, PluginName};
 
+use super::egress::{NetEgress, SystemResolver};
 use crate::config::section::list;
 use crate::config::{Config, PipelineConfig, PluginUse};
 use crate::failure::{Exit, Failure};
@@ -17,7 +18,7 @@ use crate::failure::{Exit, Failure};
 pub fn plugins(config: &Config, pipeline: &PipelineConfig, sandbox: &Sandbox, clock: &Arc<dyn Clock>) -> Result<Plugins, Failure> {
     let ready = |used: &PluginUse| -> Result<(Plugin, PluginSettings), Failure> {
         let plugin = load_used(config, sandbox, used)?;
-        let settings = settings(config, &plugin, used, clock);
+        let settings = settings(config, &plugin, used, clock)?;
         Ok((plugin, settings))
     };
     let mut plugins = Plugins {
@@ -108,16 +109,18 @@ fn misfit(config: &Config, used: &PluginUse, error: &CallError) -> Failure {
     failure
 }
 
-fn settings(config: &Config, plugin: &Plugin, used: &PluginUse, clock: &Arc<dyn Clock>) -> PluginSettings {
+fn settings(config: &Config, plugin: &Plugin, used: &PluginUse, clock: &Arc<dyn Clock>) -> Result<PluginSettings, Failure> {
     let own = config.plugin(&used.plugin);
-    PluginSettings {
+    let secrets = super::secrets::secrets(&used.plugin, &own.grants.secrets)?;
+    Ok(PluginSettings {
         config: used.config.clone(),
-        grants: Grants { inputs: own.grants.inputs.clone(), clock: own.grants.clock, http: own.grants.http.clone() },
+        grants: Grants { inputs: own.grants.inputs.clone(), clock: own.grants.clock, http: own.grants.http.clone(), secrets },
         limits: own.limits(plugin.kind().default_limits()),
         inputs: Arc::new(super::inputs(config)),
+        egress: Arc::new(NetEgress::new(Arc::new(SystemResolver))),
         clock: Arc::clone(clock),
         log: Arc::new(log),
-    }
+    })
 }
 
 /// A plugin's log line under the plugin's name.

@@ -30,7 +30,7 @@ use toml::de::DeTable;
 
 pub use gate::lint;
 pub use pipeline::{PipelineConfig, PluginUse};
-pub use plugin::{PluginConfig, PluginsConfig};
+pub use plugin::{PluginConfig, PluginsConfig, SecretGrant, SecretOrigin};
 pub use section::Problem;
 use section::{Problems, Section};
 pub use serve::ServeConfig;
@@ -188,7 +188,7 @@ impl File {
         let inputs = inputs(&root, &folder);
         let store = store::store(&root, &folder);
         let serve = serve::serve(&root, &folder);
-        let plugin = plugin::plugin_tables(&root, &inputs);
+        let plugin = plugin::plugin_tables(&root, &folder, &inputs);
         let plugins = plugin::plugins(&root, &folder, &plugin);
         let pipelines = pipelines(&root);
         let backtest = backtest(&root);

@@ -85,10 +85,11 @@ enum Limit {
     OutputBytes,
     MetadataEntries,
     MetadataBytes,
+    EgressBytes,
 }
 
 /// Key, limit, lowest and highest value; a `true` means that sizes such as `256MiB` are understood.
-const LIMITS: [(&str, Limit, u64, u64, bool); 12] = [
+const LIMITS: [(&str, Limit, u64, u64, bool); 13] = [
     ("memory_bytes_max", Limit::MemoryBytes, 1 << 16, 4 << 30, true),
     ("table_entries_max", Limit::TableEntries, 1, 10_000_000, false),
     ("instances_max", Limit::Instances, 1, 1_000, false),
@@ -101,6 +102,7 @@ const LIMITS: [(&str, Limit, u64, u64, bool); 12] = [
     ("output_bytes_max", Limit::OutputBytes, 1 << 10, 4 << 30, true),
     ("metadata_entries_max", Limit::MetadataEntries, 1, 1_000_000, false),
     ("metadata_bytes_max", Limit::MetadataBytes, 16, 1 << 20, true),
+    ("egress_bytes_max", Limit::EgressBytes, 1 << 10, 4 << 30, true),
 ];
 
 impl PluginConfig {
@@ -123,6 +125,7 @@ impl PluginConfig {
                 Limit::OutputBytes => limits.output_bytes_max = *value,
                 Limit::MetadataEntries => limits.metadata_entries_max = narrow,
                 Limit::MetadataBytes => limits.metadata_bytes_max = narrow,
+                Limit::EgressBytes => limits.egress_bytes_max = *value,
             }
         }
         limits
@@ -145,14 +148,18 @@ pub(super) fn plugins(root: &Section<'_>, folder: &Path, tables: &BTreeMap<Plugi
     config
 }
 
-pub(super) fn plugin_tables(root: &Section<'_>, inputs: &BTreeMap<String, InputConfig>) -> BTreeMap<PluginName, PluginConfig> {
+pub(super) fn plugin_tables(
+    root: &Section<'_>,
+    folder: &Path,
+    inputs: &BTreeMap<String, InputConfig>,
+) -> BTreeMap<PluginName, PluginConfig> {
     let mut tables = BTreeMap::new();
     let Some(section) = root.section("plugin") else { return tables };
     for name in section.keys() {
         let Some(table) = section.section(&name.value) else { continue };
         match PluginName::try_from(name.value) {
             Ok(plugin) => {
-                tables.insert(plugin, plugin_table(table, inputs));
+                tables.insert(plugin, plugin_table(table, folder, inputs));
             }
             Err(error) => section.problem(name.span, error.to_string(), "not a plugin name", None),
         }
@@ -160,20 +167,20 @@ pub(super) fn plugin_tables(root: &Section<'_>, inputs: &BTreeMap<String, InputC
     tables
 }
 
-fn plugin_table(section: Section<'_>, inputs: &BTreeMap<String, InputConfig>) -> PluginConfig {
+fn plugin_table(section: Section<'_>, folder: &Path, inputs: &BTreeMap<String, InputConfig>) -> PluginConfig {
     let mut config = PluginConfig::default();
     for (key, limit, low, high, is_size) in LIMITS {
         let value = if is_size { section.bytes(key, low..=high) } else { section.integer(key, low..=high) };
         config.overrides.extend(value.map(|value| (limit, value)));
     }
     if let Some(grant) = section.section("grant") {
-        config.grants = grants(grant, inputs);
+        config.grants = grants(grant, folder, inputs);
     }
     section.finish();
     config
 }
 
-fn grants(section: Section<'_>, inputs: &BTreeMap<String, InputConfig>) -> Grants {
+fn grants(section: Section<'_>, folder: &Path, inputs: &BTreeMap<String, InputConfig>) -> Grants {
     let mut grants = Grants { clock: section.flag("clock").unwrap_or(false), ..Grants::default() };
     for input in section.texts("inputs").unwrap_or_default() {
         if !inputs.contains_key(&input.value) {
@@ -182,7 +189,7 @@ fn grants(section: Section<'_>, inputs: &BTreeMap<String, InputConfig>) -> Grant
         grants.inputs.insert(input.value);
     }
     grants.http = section.sections("http").into_iter().filter_map(http_grant).collect();
-    grants.secrets = section.sections("secrets").into_iter().filter_map(secret_grant).collect();
+    grants.secrets = section.sections("secrets").into_iter().filter_map(|section| secret_grant(section, folder)).collect();
     section.finish();
     grants
 }
@@ -235,9 +242,13 @@ fn http_grant(section: Section<'_>) -> Option<HttpGrant> {
     Some(HttpGrant { host: host?, port, methods, path })
 }
 
-fn secret_grant(section: Section<'_>) -> Option<SecretGrant> {
+fn secret_grant(section: Section<'_>, folder: &Path) -> Option<SecretGrant> {
     let name = required(&section, "name", "the name the plugin knows it by", "hook-key");
-    let header = required(&section, "header", "the header it is put into", "authorization");
+    let header = required(&section, "header", "the header it is put into", "authorization").map(|header| header.to_ascii_lowercase());
+    if let Some(wrong) = header.as_deref().filter(|header| http::HeaderName::from_bytes(header.as_bytes()).is_err()) {
+        let message = format!("{} is not the name of a header: `{}`", section.named("header"), section::shown(wrong));
+        section.problem(section.place("header"), message, "expected one such as `authorization`", None);
+    }
     let host = required(&section, "host", "the only host it is sent to", "alerts.example.com");
     let path = path_prefix(&section);
     if !section.has("from") {
@@ -247,7 +258,7 @@ fn secret_grant(section: Section<'_>) -> Option<SecretGrant> {
         let (kind, place) = text.split_once(':').filter(|(_, place)| !place.is_empty())?;
         match kind {
             "env" => Some(SecretOrigin::Env(place.to_owned())),
-            "file" => Some(SecretOrigin::File(place.into())),
+            "file" => Some(SecretOrigin::File(folder.join(place))),
             _ => None,
         }
     });

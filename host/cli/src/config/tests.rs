@@ -40,9 +40,26 @@ fn every_section_loads() {
     assert!(csv.grants.inputs.contains("weather"));
     assert_eq!(csv.limits(PluginLimits::SOURCE).call_ms_max, 30_000);
     assert_eq!(csv.limits(PluginLimits::CLEANER).call_ms_max, 30_000, "what is written wins over the kind");
+    let webhook = config.plugin(&"webhook".parse().unwrap());
+    assert_eq!(webhook.grants.http[0].path, "/hooks/");
+    assert_eq!(webhook.grants.secrets[0].from, SecretOrigin::Env("HOOK_KEY".to_owned()));
     let unnamed = config.plugin(&"range".parse().unwrap());
     assert_eq!(unnamed.limits(PluginLimits::CLEANER), PluginLimits::CLEANER);
     assert_eq!(config.backtest, BacktestConfig { step_rows: 50, warmup_share: 0.1, seeds: vec![0] });
+}
+
+#[test]
+fn a_secret_in_a_file_is_looked_for_beside_the_settings() {
+    let config = parse(&EVERY_SECTION.replace("env:HOOK_KEY", "file:keys/hook").replace("header = \"auth", "header = \"Auth")).unwrap();
+    let secret = &config.plugin(&"webhook".parse().unwrap()).grants.secrets[0];
+    assert_eq!(secret.from, SecretOrigin::File("folder/keys/hook".into()));
+    assert_eq!(secret.header, "authorization", "names of headers are compared in lower case");
+}
+
+#[test]
+fn the_bytes_of_requests_have_a_limit_of_their_own() {
+    let text = EVERY_SECTION.replace("[plugin.csv]", "[plugin.webhook]\negress_bytes_max = \"2MiB\"\n[plugin.csv]");
+    assert_eq!(parse(&text).unwrap().plugin(&"webhook".parse().unwrap()).limits(PluginLimits::ALERTER).egress_bytes_max, 2 << 20);
 }
 
 #[test]
@@ -180,6 +197,13 @@ fn values_out_of_bounds_say_what_was_expected_and_found() {
         "port = 70000",
         "`[plugin.webhook.grant.http] port` must be a whole number from 1 to 65,535, found `70000`",
         "70000",
+        "",
+    );
+    check(
+        "header = \"authorization\"",
+        "header = \"author ization\"",
+        "`[plugin.webhook.grant.secrets] header` is not the name of a header: `author ization`",
+        "\"author",
         "",
     );
 }
