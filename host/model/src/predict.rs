@@ -1,5 +1,7 @@
 //! A loaded model, and what it says about rows.
 
+use std::time::Instant;
+
 use tidegate_vocab::Batch;
 
 use crate::artefact::{self, ModelManifest, Parameters};
@@ -69,6 +71,32 @@ impl Model {
         }
         let predicted = probabilities.chunks_exact(classes.len()).map(calibration::most_probable).collect();
         Ok(Predictions { classes, probabilities, predicted })
+    }
+}
+
+/// Answers that are thrown away before the first is timed: they find the code and the weights in no cache.
+const WARM_UP_ANSWERS: usize = 16;
+
+impl Model {
+    /// How long each of the first `rows_max` rows takes when it is asked for alone, in nanoseconds.
+    ///
+    /// The only figures of a model that depend on the machine.
+    ///
+    /// # Errors
+    /// [`PredictError`] as of [`Model::predict`].
+    #[expect(clippy::disallowed_methods, reason = "how long an answer takes is what is asked; only a rule about latency decides by it")]
+    pub fn latencies_ns(&self, batch: &Batch, rows_max: usize) -> Result<Vec<u64>, PredictError> {
+        let count = batch.row_count().min(rows_max);
+        let rows: Vec<Batch> = (0..count).map(|row| batch.slice(row, 1)).collect();
+        for row in rows.iter().cycle().take(if rows.is_empty() { 0 } else { WARM_UP_ANSWERS }) {
+            self.predict(row)?;
+        }
+        let timed = rows.iter().map(|row| {
+            let began = Instant::now();
+            std::hint::black_box(self.predict(row)?);
+            Ok(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        });
+        timed.collect()
     }
 }
 

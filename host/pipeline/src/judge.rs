@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray};
 use tidegate_model::Predictions;
 use tidegate_policy::{Against, Dependence, JudgeInput, judge, majority, no_change, was_superior};
 use tidegate_store::Write;
@@ -14,12 +14,17 @@ use tidegate_vocab::{
 
 use crate::{Outcome, Pipeline, PipelineError};
 
+/// Rows of a judged batch whose answers are timed, one by one: enough for a 99th percentile.
+const TIMED_ROWS_MAX: usize = 2_000;
+
 /// Who can be scored: a version, or a naive baseline.
 pub(crate) struct Answers {
     /// The predicted class of each row.
     pub predicted: Vec<u32>,
     /// The probability of each class, row-major.
     pub probabilities: Vec<f64>,
+    /// Nanoseconds that the first rows took, asked for one by one; empty where nobody timed them.
+    pub latencies_ns: Vec<u64>,
 }
 
 impl Answers {
@@ -29,13 +34,13 @@ impl Answers {
         for (row, class) in predicted.iter().enumerate() {
             probabilities[row * classes + *class as usize] = 1.0;
         }
-        Answers { predicted, probabilities }
+        Answers { predicted, probabilities, latencies_ns: Vec::new() }
     }
 }
 
 impl From<Predictions> for Answers {
     fn from(predictions: Predictions) -> Answers {
-        Answers { predicted: predictions.predicted, probabilities: predictions.probabilities }
+        Answers { predicted: predictions.predicted, probabilities: predictions.probabilities, latencies_ns: Vec::new() }
     }
 }
 
@@ -140,7 +145,7 @@ impl Pipeline {
         let mut others = BTreeMap::new();
         for (against, version) in [(Against::Champion, champion), (Against::Anchor, anchor)] {
             if let Some(version) = version {
-                let answers = self.answers(version, rows).await?;
+                let answers = self.timed_answers(version, rows).await?;
                 others.insert(against, self.evaluate(rows, &answers).await?);
             }
         }
@@ -156,7 +161,7 @@ impl Pipeline {
             let answers = self.linear_answers(run, rows).await?;
             others.insert(Against::Linear, self.evaluate(rows, &answers).await?);
         }
-        let answers = self.answers(challenger, rows).await?;
+        let answers = self.timed_answers(challenger, rows).await?;
         Ok((self.evaluate(rows, &answers).await?, others))
     }
 
@@ -168,9 +173,25 @@ impl Pipeline {
         Ok(predicted.map_err(|source| PipelineError::Predict { version, first_row, last_row, source })?.into())
     }
 
+    /// The same, timed where an evaluator measures that: it costs a second scoring, and makes decisions depend on the machine.
+    async fn timed_answers(&mut self, version: VersionNo, rows: &Batch) -> Result<Answers, PipelineError> {
+        let mut answers = self.answers(version, rows).await?;
+        if self.needs_latency() {
+            let model = self.models.get(&self.stores, &self.settings.id, version).await?;
+            let (first_row, last_row) = crate::monitor::row_range(rows);
+            let timed = tokio::task::block_in_place(|| model.latencies_ns(rows, TIMED_ROWS_MAX));
+            answers.latencies_ns = timed.map_err(|source| PipelineError::Predict { version, first_row, last_row, source })?;
+        }
+        Ok(answers)
+    }
+
+    fn needs_latency(&self) -> bool {
+        self.plugins.evaluators.iter().any(|step| step.port.as_ref().is_some_and(|port| port.needs_latency()))
+    }
+
     /// The terms of one set of answers, by every evaluator.
     async fn evaluate(&mut self, rows: &Batch, answers: &Answers) -> Result<Vec<MetricTerms>, PipelineError> {
-        let scored = scored_batch(rows, &self.settings.contract.label.classes, answers);
+        let scored = scored_batch(rows, &self.settings.contract.label.classes, answers, self.needs_latency());
         let mut all: Vec<MetricTerms> = Vec::new();
         for step in &mut self.plugins.evaluators {
             let port = step.port.as_mut().ok_or(PipelineError::Thread { step: "evaluator" })?;
@@ -235,8 +256,9 @@ pub(crate) fn labelled(rows: &Batch) -> Batch {
     Batch { rows: kept, roles: rows.roles.clone() }
 }
 
-/// What an evaluator sees: the rows' id, time, label and slices, and the answers.
-fn scored_batch(rows: &Batch, classes: &[String], answers: &Answers) -> Batch {
+/// What an evaluator sees: the rows' id, time, label and slices, and the answers; with `timed` also how long they took, missing
+/// where that is not known.
+fn scored_batch(rows: &Batch, classes: &[String], answers: &Answers, timed: bool) -> Batch {
     let sees = |role: &Role| matches!(role, Role::Id | Role::Time | Role::Label | Role::Slice);
     let seen = rows.columns().filter(|(_, role, _)| sees(role));
     let mut columns: Vec<(String, Role, ArrayRef)> =
@@ -247,6 +269,11 @@ fn scored_batch(rows: &Batch, classes: &[String], answers: &Answers) -> Batch {
         let values = answers.probabilities.iter().skip(index).step_by(classes.len()).copied();
         let name = format!("tidegate_probability:{class}");
         columns.push((name, Role::Probability(class.clone()), Arc::new(Float64Array::from_iter_values(values))));
+    }
+    if timed {
+        let latency = |row: usize| answers.latencies_ns.get(row).map(|nanos| i64::try_from(*nanos).unwrap_or(i64::MAX));
+        let latencies: Int64Array = (0..rows.row_count()).map(latency).collect();
+        columns.push(("tidegate_latency_ns".to_owned(), Role::LatencyNs, Arc::new(latencies)));
     }
     Batch::new(columns).expect("the columns have one length and names of their own")
 }
@@ -263,4 +290,28 @@ fn clusters(dependence: &Dependence, rows: &Batch) -> Vec<u32> {
         *numbers.entry(value.map(str::to_owned)).or_insert(next)
     };
     text.iter().map(number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_evaluator_sees_times_only_where_it_asked_for_them() {
+        let id: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+        let feature: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0]));
+        let rows = Batch::new(vec![("id".into(), Role::Id, id), ("x".into(), Role::Feature, feature)]).unwrap();
+        let classes = ["0".to_owned(), "1".to_owned()];
+        let mut answers = Answers::certain(vec![0, 1, 1], 2);
+        answers.latencies_ns = vec![7, 9];
+        let names = |timed: bool| {
+            let scored = scored_batch(&rows, &classes, &answers, timed);
+            scored.columns().map(|(_, role, _)| role.word()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(false), ["id", "prediction", "probability:0", "probability:1"]);
+        assert_eq!(names(true), ["id", "prediction", "probability:0", "probability:1", "latency-ns"]);
+        let scored = scored_batch(&rows, &classes, &answers, true);
+        let latencies = scored.rows.column(4).as_primitive::<arrow::datatypes::Int64Type>();
+        assert_eq!(latencies.iter().collect::<Vec<_>>(), [Some(7), Some(9), None], "a row that was not timed has none");
+    }
 }

@@ -43,6 +43,11 @@ pub trait EvaluatePort: Send {
     /// # Errors
     /// The plugin's, or the host's when it stopped the plugin.
     fn evaluate(&mut self, scored: &Batch) -> Result<Vec<MetricTerms>, CallError>;
+
+    /// Whether it measures how long answers take: they are timed only then.
+    fn needs_latency(&self) -> bool {
+        false
+    }
 }
 
 /// Alerts out. Calls may block.
@@ -116,6 +121,10 @@ impl EvaluatePort for Evaluator {
 
     fn evaluate(&mut self, scored: &Batch) -> Result<Vec<MetricTerms>, CallError> {
         Evaluator::evaluate(self, scored)
+    }
+
+    fn needs_latency(&self) -> bool {
+        self.asks_for("latency")
     }
 }
 

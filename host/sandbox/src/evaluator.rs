@@ -33,6 +33,11 @@ impl Plugin {
 }
 
 impl Evaluator {
+    /// Whether its manifest asks for something that the host makes only on demand, such as `latency`.
+    pub fn asks_for(&self, capability: &str) -> bool {
+        self.slot.manifest().capabilities.iter().any(|asked| asked == capability)
+    }
+
     /// The metrics that it will report with its configuration.
     ///
     /// # Errors

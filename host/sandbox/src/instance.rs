@@ -12,7 +12,7 @@ use crate::call::{CallError, ConfigIssue, Failure, classify, quoted};
 use crate::grants::PluginSettings;
 use crate::host::HostState;
 use crate::load::{Linked, Plugin};
-use crate::manifest::PluginKind;
+use crate::manifest::{Manifest, PluginKind};
 
 /// Faults of a configuration that a plugin may list.
 const ISSUES_MAX: usize = 32;
@@ -99,6 +99,10 @@ impl<W: World> Slot<W> {
 
     pub(crate) fn name(&self) -> &PluginName {
         self.plugin.name()
+    }
+
+    pub(crate) fn manifest(&self) -> &Manifest {
+        self.plugin.manifest()
     }
 
     pub(crate) fn settings(&self) -> &PluginSettings {
