@@ -1,0 +1,120 @@
+//! Cleaner `dedup`: drops rows whose key came before in the same part.
+//!
+//! It remembers nothing from call to call: a cleaner is pure, and what it makes of a part must not depend on which parts were
+//! cleaned before it. A key that comes again in a later part stays; a source with a cursor does not send rows twice. A row with a
+//! missing key is nobody's duplicate. It is shown features only, so that the id of a row can be part of a key where it is a feature.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use tidegate_plugin::{Batch, Cleaner, Column, Edit, Failure, Issues};
+
+/// The reason that the manifest lists.
+const REASON: &str = "duplicate";
+
+/// The configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The columns whose values together name a row.
+    pub key: Vec<String>,
+    /// Which row of one key stays.
+    #[serde(default)]
+    pub keep: Keep,
+}
+
+/// Which row of one key stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// The first.
+    #[default]
+    First,
+    /// The last.
+    Last,
+}
+
+/// The plugin.
+pub struct Dedup {
+    config: Config,
+}
+
+tidegate_plugin::export!(Dedup, cleaner);
+
+impl Cleaner for Dedup {
+    type Config = Config;
+
+    fn configure(config: Config) -> Result<Dedup, Issues> {
+        let mut issues = Issues::default();
+        if config.key.is_empty() {
+            issues.push("/key", "no column is named; name those whose values together name a row");
+        }
+        let mut seen = HashSet::new();
+        for (index, name) in config.key.iter().enumerate().filter(|(_, name)| !seen.insert(*name)) {
+            issues.push(format!("/key/{index}"), format!("`{name}` is named twice"));
+        }
+        issues.or(Dedup { config })
+    }
+
+    fn clean(&self, rows: &Batch, edit: &Edit) -> Result<(), Failure> {
+        let features: Vec<&str> = rows.columns().map(|column| column.name()).collect();
+        if let Some(name) = self.config.key.iter().find(|name| !features.contains(&name.as_str())) {
+            let message = format!("there is no feature `{name}`; a cleaner is shown features only, here {}", listed(&features));
+            return Err(Failure::new(message));
+        }
+        let mut keys: Vec<Option<Vec<u8>>> = vec![Some(Vec::new()); rows.row_count() as usize];
+        for name in &self.config.key {
+            for window in rows.windows() {
+                let first = window.first_row() as usize;
+                append(&window.column(name)?, &mut keys[first..first + window.row_count() as usize])?;
+            }
+        }
+        let mut seen = HashSet::with_capacity(keys.len());
+        let mut is_new = |key: &Option<Vec<u8>>| key.as_ref().is_none_or(|key| seen.insert(key.clone()));
+        let mut mask: Vec<bool> = match self.config.keep {
+            Keep::First => keys.iter().map(&mut is_new).collect(),
+            Keep::Last => keys.iter().rev().map(&mut is_new).collect(),
+        };
+        if self.config.keep == Keep::Last {
+            mask.reverse();
+        }
+        if mask.iter().all(|keep| *keep) { Ok(()) } else { edit.keep(rows, &mask, REASON) }
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Appends the column's values to the keys, so that no two different rows get one key; a missing value takes the key away.
+fn append(column: &Column, keys: &mut [Option<Vec<u8>>]) -> Result<(), Failure> {
+    match column.dtype() {
+        "utf8" => {
+            let text = column.text()?;
+            // With its length in front, so that `ab` and `c` is another key than `a` and `bc`.
+            extend(keys, text.iter().map(|cell| cell.map(|cell| [&(cell.len() as u64).to_le_bytes(), cell.as_bytes()].concat())));
+        }
+        "f64" => {
+            let values = column.f64()?;
+            // Minus zero is zero, and a NaN is missing.
+            let bytes = |value: f64| (value + 0.0).to_bits().to_le_bytes();
+            extend(keys, values.iter().map(|value| value.filter(|value| !value.is_nan()).map(bytes)));
+        }
+        "i64" | "timestamp-us" => extend(keys, column.i64()?.iter().map(|value| value.map(i64::to_le_bytes))),
+        "bool" => extend(keys, column.bool()?.iter().map(|value| value.map(|value| [u8::from(value)]))),
+        dtype => return Err(Failure::new(format!("column `{}` is `{dtype}`, which cannot be part of a key", column.name()))),
+    }
+    Ok(())
+}
+
+fn extend<B: AsRef<[u8]>>(keys: &mut [Option<Vec<u8>>], cells: impl Iterator<Item = Option<B>>) {
+    for (key, cell) in keys.iter_mut().zip(cells) {
+        match (key.as_mut(), cell) {
+            (Some(key), Some(cell)) => key.extend_from_slice(cell.as_ref()),
+            _ => *key = None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
