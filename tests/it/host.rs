@@ -5,7 +5,22 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// Plugins that every world has.
-const SHIPPED: [&str; 5] = ["classification", "csv", "log", "missing", "range"];
+const SHIPPED: [&str; 14] = [
+    "classification",
+    "csv",
+    "dedup",
+    "http",
+    "jsonl",
+    "latency",
+    "log",
+    "missing",
+    "range",
+    "ranking",
+    "regression",
+    "text",
+    "tokens",
+    "webhook",
+];
 /// Guests that a world has when it asks for them.
 const GUESTS: [&str; 4] = ["hostile-alerter", "hostile-cleaner", "hostile-evaluator", "hostile-source"];
 
