@@ -5,7 +5,7 @@ use tidegate_vocab::{Contract, ContractColumn, Role};
 use crate::contract_toml::{column_value, duration, list, time_value};
 
 /// The way from one contract to another.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ContractDifference {
     /// What changed, one thing a line: `+` came, `-` went, `~` is another. Empty when nothing did.
     pub lines: Vec<String>,

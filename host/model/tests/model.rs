@@ -248,6 +248,18 @@ proptest! {
 }
 
 #[test]
+fn the_first_rows_are_timed_one_by_one() {
+    let (contract, rows) = mixed(60);
+    let model = load(&fit(&ModelSpec::new(Family::Linear), &contract, &rows, &rows.slice(0, 0)).unwrap());
+    for (count, rows_max, expected) in [(60, 25, 25), (10, 25, 10), (0, 25, 0), (60, 0, 0)] {
+        let latencies = model.latencies_ns(&rows.slice(0, count), rows_max).unwrap();
+        assert_eq!(latencies.len(), expected, "{count} rows, at most {rows_max}");
+        assert!(latencies.iter().all(|nanos| *nanos > 0), "no answer takes no time: {latencies:?}");
+    }
+    assert!(model.latencies_ns(&table(&[vec![1.0]], &[0]), 1).is_err(), "rows of another contract");
+}
+
+#[test]
 fn calibration_and_class_weights_do_what_they_say() {
     let (_, rows) = rings();
     let (learn, stop, contract) = (rows.slice(0, 300), rows.slice(300, 600), table_contract(4, 2));

@@ -291,3 +291,27 @@ fn clusters(dependence: &Dependence, rows: &Batch) -> Vec<u32> {
     };
     text.iter().map(number).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_evaluator_sees_times_only_where_it_asked_for_them() {
+        let id: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+        let feature: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0]));
+        let rows = Batch::new(vec![("id".into(), Role::Id, id), ("x".into(), Role::Feature, feature)]).unwrap();
+        let classes = ["0".to_owned(), "1".to_owned()];
+        let mut answers = Answers::certain(vec![0, 1, 1], 2);
+        answers.latencies_ns = vec![7, 9];
+        let names = |timed: bool| {
+            let scored = scored_batch(&rows, &classes, &answers, timed);
+            scored.columns().map(|(_, role, _)| role.word()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(false), ["id", "prediction", "probability:0", "probability:1"]);
+        assert_eq!(names(true), ["id", "prediction", "probability:0", "probability:1", "latency-ns"]);
+        let scored = scored_batch(&rows, &classes, &answers, true);
+        let latencies = scored.rows.column(4).as_primitive::<arrow::datatypes::Int64Type>();
+        assert_eq!(latencies.iter().collect::<Vec<_>>(), [Some(7), Some(9), None], "a row that was not timed has none");
+    }
+}

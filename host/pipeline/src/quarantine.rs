@@ -73,7 +73,7 @@ pub async fn readmitted_rows(meta: &dyn MetaStore, pipeline: &PipelineId) -> Res
 }
 
 /// What cleaning parts again came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CleanedAgain {
     /// Parts that were cleaned.
     pub parts: u64,

@@ -17,6 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidegate_store::{Feedback, Upkeep, Write, digests_in, named_blobs};
 use tidegate_vocab::{Alias, CleanPart, Decision, Digest, ModelVersion, PipelineId, RawPart, Timestamp, VersionNo, VersionState};
@@ -69,7 +70,7 @@ pub struct Collection<'a> {
 }
 
 /// What a collection came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
     /// Rows that went, and the parts they were in.
     pub rows: u64,

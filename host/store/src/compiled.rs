@@ -16,7 +16,7 @@ pub struct CompiledFolder {
 }
 
 /// What [`CompiledFolder::retain`] did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CompiledRemoved {
     /// Entries that went.
     pub entries: u64,

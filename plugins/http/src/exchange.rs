@@ -5,14 +5,6 @@ use tidegate_plugin::http::{self, Request, Response};
 
 use crate::Config;
 use crate::cursor::Mark;
-use crate::document::bare;
-
-/// When to try again where the other side does not say.
-const RETRY_MS: u64 = 30_000;
-/// The longest time that the other side may ask for: a day.
-const RETRY_MS_MAX: u64 = 86_400_000;
-/// Characters of an answer that are shown.
-const SHOWN_MAX: usize = 200;
 
 /// What the other side answered.
 pub enum Fetched {
@@ -42,28 +34,18 @@ pub fn fetch(config: &Config, page: Option<&str>, mark: &Mark) -> Result<Fetched
     match response.status {
         304 => Ok(Fetched::Unchanged),
         200..=299 => {
-            let mark = Mark { etag: header(&response, "etag"), modified: header(&response, "last-modified") };
+            let header = |name: &str| response.header(name).map(str::to_owned);
+            let mark = Mark { etag: header("etag"), modified: header("last-modified") };
             Ok(Fetched::Body(response.body, mark))
         }
-        status => Err(refused(config, status, &response)),
+        _ => Err(refused(config, &response)),
     }
 }
 
-fn refused(config: &Config, status: u16, response: &Response) -> Failure {
-    let text: String = String::from_utf8_lossy(&response.body).chars().take(SHOWN_MAX).collect();
-    let said = if text.trim().is_empty() { String::new() } else { format!(": {}", text.trim()) };
-    let advice = if matches!(status, 401 | 403) { "; check `secret` and the value behind it" } else { "" };
-    let failure = Failure::with_code(status, format!("`{}` answered {status}{said}{advice}", bare(&config.url)));
-    if !(status == 408 || status == 429 || status >= 500) {
-        return failure;
-    }
-    let seconds = header(response, "retry-after").and_then(|value| value.trim().parse::<u64>().ok());
-    let retry_after_ms = seconds.map_or(RETRY_MS, |seconds| seconds.saturating_mul(1_000).min(RETRY_MS_MAX));
-    Failure { retryable: true, retry_after_ms: Some(retry_after_ms), ..failure }
-}
-
-fn header(response: &Response, name: &str) -> Option<String> {
-    response.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+fn refused(config: &Config, response: &Response) -> Failure {
+    let advice = if matches!(response.status, 401 | 403) { "; check `secret` and the value behind it" } else { "" };
+    let failure = response.failure(&config.url);
+    Failure { message: failure.message + advice, ..failure }
 }
 
 /// A text as part of a query.

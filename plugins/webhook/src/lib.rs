@@ -13,13 +13,6 @@ use serde_json::Value;
 use tidegate_plugin::http::{self, Request, Response};
 use tidegate_plugin::{Alert, Alerter, Failure, Issues};
 
-/// When to try again where the other side does not say.
-const RETRY_MS: u64 = 30_000;
-/// The longest time that the other side may ask for: a day.
-const RETRY_MS_MAX: u64 = 86_400_000;
-/// Characters of an answer that are shown.
-const SHOWN_MAX: usize = 200;
-
 /// The configuration.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,7 +66,7 @@ impl Alerter for Webhook {
         })?;
         match response.status {
             200..=299 => Ok(self.reference(&response)),
-            status => Err(refused(status, &response, &self.config.url)),
+            _ => Err(refused(&response, &self.config.url)),
         }
     }
 }
@@ -90,26 +83,14 @@ impl Webhook {
     }
 }
 
-fn refused(status: u16, response: &Response, url: &str) -> Failure {
-    let text: String = String::from_utf8_lossy(&response.body).chars().take(SHOWN_MAX).collect();
-    let said = if text.trim().is_empty() { String::new() } else { format!(": {}", text.trim()) };
-    let advice = match status {
+fn refused(response: &Response, url: &str) -> Failure {
+    let advice = match response.status {
         300..=399 => "; redirects of a POST are not followed, so name the place it redirects to in `url`",
         401 | 403 => "; check `secret` and the value behind it",
         _ => "",
     };
-    // The query of an address may hold what is nobody's business.
-    let url = url.split('?').next().unwrap_or(url);
-    let failure = Failure::with_code(status, format!("`{url}` answered {status}{said}{advice}"));
-    let again = status == 408 || status == 429 || status >= 500;
-    if again { Failure { retryable: true, retry_after_ms: Some(retry_after_ms(response)), ..failure } } else { failure }
-}
-
-/// What `retry-after` says, in milliseconds; a date in it counts for nothing, because this plugin has no clock.
-fn retry_after_ms(response: &Response) -> u64 {
-    let header = response.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"));
-    let seconds = header.and_then(|(_, value)| value.trim().parse::<u64>().ok());
-    seconds.map_or(RETRY_MS, |seconds| seconds.saturating_mul(1_000).min(RETRY_MS_MAX))
+    let failure = response.failure(url);
+    Failure { message: failure.message + advice, ..failure }
 }
 
 #[cfg(test)]

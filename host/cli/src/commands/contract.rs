@@ -6,7 +6,7 @@ use serde_json::json;
 use tidegate_dataset::{ContractDifference, InferOptions, contract_difference, infer as infer_contract, to_toml};
 use tidegate_pipeline::{accept_contract, accepted_contract};
 use tidegate_sandbox::Pull;
-use tidegate_store::MetaStore as _;
+use tidegate_store::{MetaStore as _, StateFolder};
 use tidegate_vocab::{Alias, Batch, Clock, VersionNo};
 
 use super::{chosen, config, operator};
@@ -15,6 +15,7 @@ use crate::compose::{self, clock::SystemClock};
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
 use crate::terminal::Terminal;
+use crate::up::control::{self, Answer, Command as Order};
 
 /// Bytes that one pull of the sample asks for.
 const SAMPLE_BYTES_MAX: u64 = 64 << 20;
@@ -83,9 +84,21 @@ fn diff(config: &Config, global: &Global, terminal: &Terminal) -> Result<Exit, F
 
 fn accept(config: &Config, global: &Global, reason: &str, terminal: &Terminal) -> Result<Exit, Failure> {
     let chosen = chosen(config, global)?;
-    compose::with_state(config, async |state| {
-        let stores = compose::stores(state, Arc::new(SystemClock));
-        let difference = accept_contract(&stores, &chosen.id, &chosen.contract, &operator(), reason).await?;
+    let order = Order::AcceptContract { reason: reason.to_owned(), operator: operator() };
+    let told = match compose::block_on(control::ask(config, &chosen.id, order))? {
+        Some(Answer::Accepted { difference }) => Some(difference),
+        Some(_) => return Err(control::misunderstood()),
+        None => None,
+    };
+    let by_host = told.is_some();
+    let show = async |state: &StateFolder| {
+        let difference = match told {
+            Some(difference) => difference,
+            None => {
+                let stores = compose::stores(state, Arc::new(SystemClock));
+                accept_contract(&stores, &chosen.id, &chosen.contract, &operator(), reason).await?
+            }
+        };
         let champion = state.meta.alias(&chosen.id, Alias::Champion).await?;
         let is_new = !difference.is_empty();
         let verb = if is_new { "accepted" } else { "the contract in the settings is the accepted one" };
@@ -94,7 +107,8 @@ fn accept(config: &Config, global: &Global, reason: &str, terminal: &Terminal) -
             || value(&difference, champion),
         );
         Ok(Exit::Ok)
-    })
+    };
+    if by_host { compose::with_state_to_read(config, show) } else { compose::with_state(config, show) }
 }
 
 fn text(difference: &ContractDifference, champion: Option<VersionNo>) -> String {

@@ -10,6 +10,7 @@ use crate::config::section::grouped;
 use crate::config::value::show_bytes;
 use crate::failure::{Exit, Failure};
 use crate::terminal::Terminal;
+use crate::up::control::{self, Answer, Command as Order};
 
 /// Collects, or says what a collection would do.
 ///
@@ -20,7 +21,13 @@ pub fn gc(global: &Global, dry_run: bool, terminal: &Terminal) -> Result<Exit, F
     let room = if dry_run {
         compose::with_state_to_read(&config, async |state| compose::collect(&config, state, true).await)?
     } else {
-        compose::with_state(&config, async |state| compose::collect(&config, state, false).await)?
+        let pipeline = config.pipelines.first().map(|pipeline| pipeline.id.clone());
+        let asked = pipeline.map(|pipeline| compose::block_on(control::ask(&config, &pipeline, Order::Collect))).transpose()?.flatten();
+        match asked {
+            Some(Answer::Collected { room }) => *room,
+            Some(_) => return Err(control::misunderstood()),
+            None => compose::with_state(&config, async |state| compose::collect(&config, state, false).await)?,
+        }
     };
     terminal.result(|| text(&room, dry_run), || value(&room, dry_run));
     if let Some(bytes_max) = config.store.disk_bytes_max.filter(|_| room.collected.over_budget) {

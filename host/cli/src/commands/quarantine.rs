@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tidegate_dataset::{BY_CONTRACT, ShownRow, decode_raw, shown_rows};
-use tidegate_pipeline::{CleanedAgain, Silent, clean_again, readmit as readmit_rows, readmitted_rows};
+use tidegate_pipeline::{CleanedAgain, Pipeline, PipelineError, Silent, clean_again, readmit as readmit_rows, readmitted_rows};
 use tidegate_policy::GateRows;
 use tidegate_store::{Blobs as _, MetaStore as _, StateFolder};
 use tidegate_vocab::RawPart;
@@ -16,6 +16,7 @@ use crate::config::section::{grouped, shown};
 use crate::config::{Config, PipelineConfig};
 use crate::failure::{Exit, Failure};
 use crate::terminal::{Terminal, table};
+use crate::up::control::{self, Answer, Command as Order};
 
 /// Rows that `readmit` and `clean` name in what they print.
 const ROWS_NAMED_MAX: usize = 20;
@@ -44,20 +45,34 @@ pub fn quarantine(global: &Global, command: &QuarantineCommand, terminal: &Termi
                 return Err(Failure::usage(text, "mend the cleaner's configuration, then `tidegate quarantine clean`"));
             }
             let rows: Vec<u64> = rows.iter().cloned().flatten().collect();
-            compose::with_state(&config, async |state| {
-                let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::Arriving, Box::new(Silent)).await?;
-                let again = readmit_rows(&mut pipeline, &rows, &operator(), reason).await?;
-                show_again(&again, terminal);
-                Ok(Exit::Ok)
-            })
+            let order = Order::Readmit { rows: rows.clone(), reason: reason.clone(), operator: operator() };
+            cleaned(&config, chosen, order, terminal, async |pipeline, _| readmit_rows(pipeline, &rows, &operator(), reason).await)
         }
-        QuarantineCommand::Clean => compose::with_state(&config, async |state| {
-            let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::Arriving, Box::new(Silent)).await?;
-            let again = clean_again(&mut pipeline, &*state.meta).await?;
-            show_again(&again, terminal);
-            Ok(Exit::Ok)
-        }),
+        QuarantineCommand::Clean => {
+            let here = async |pipeline: &mut Pipeline, state: &StateFolder| clean_again(pipeline, &*state.meta).await;
+            cleaned(&config, chosen, Order::CleanAgain, terminal, here)
+        }
     }
+}
+
+/// Has rows cleaned again: by the running host if there is one, else here.
+fn cleaned(
+    config: &Config,
+    chosen: &PipelineConfig,
+    order: Order,
+    terminal: &Terminal,
+    here: impl AsyncFnOnce(&mut Pipeline, &StateFolder) -> Result<CleanedAgain, PipelineError>,
+) -> Result<Exit, Failure> {
+    let again = match compose::block_on(control::ask(config, &chosen.id, order))? {
+        Some(Answer::CleanedAgain { again }) => again,
+        Some(_) => return Err(control::misunderstood()),
+        None => compose::with_state(config, async |state| {
+            let mut pipeline = compose::pipeline(config, chosen, state, GateRows::Arriving, Box::new(Silent)).await?;
+            Ok(here(&mut pipeline, state).await?)
+        })?,
+    };
+    show_again(&again, terminal);
+    Ok(Exit::Ok)
 }
 
 /// A row that is kept out.

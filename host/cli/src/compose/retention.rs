@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 
 /// What a collection and the look at compiled plugins came to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Room {
     /// Rows, files, bytes.
     pub collected: Collected,

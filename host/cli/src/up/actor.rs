@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_model::Trained;
-use tidegate_pipeline::{Event, Outcome, Pipeline, PipelineError, Replacement, SourceState, import, ingest_some, promote, roll_back};
+use tidegate_pipeline::{
+    Event, Outcome, Pipeline, PipelineError, Replacement, SourceState, clean_again, import, ingest_some, promote, readmit, roll_back,
+};
 use tidegate_policy::outlook;
 use tidegate_serve::Node;
+use tidegate_store::Upkeep;
 use tidegate_vocab::{Clock as _, RunId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +60,10 @@ pub struct Actor {
     pub router: Router,
     /// The history that is replayed, if one is.
     pub replay: Option<Replay>,
+    /// Listings that cleaning again needs.
+    pub upkeep: Arc<dyn Upkeep>,
+    /// Why there is no room for new rows.
+    pub no_room: watch::Receiver<Option<String>>,
     /// Set when the host stops.
     pub stop: CancellationToken,
 }
@@ -107,12 +114,18 @@ impl Actor {
     /// One bounded piece of work; whether there may be more at once.
     async fn step(&mut self, pace: &mut Pace) -> Result<bool, PipelineError> {
         let mut worked = false;
-        if Instant::now() >= pace.poll_at {
+        let no_room = self.no_room.borrow().clone();
+        if no_room.is_none() && Instant::now() >= pace.poll_at {
             worked |= self.poll(pace).await?;
         }
         worked |= self.pipeline.handle(Event::Observe).await? == Outcome::Moved;
         worked |= self.advance(pace).await?;
         self.show(pace);
+        if let Some(why) = no_room {
+            // What is there is still scored and judged, and served; rows wait at the source.
+            self.board.write(|live| live.stalled = Some(why));
+            pace.poll_at = Instant::now() + Duration::from_millis(BACKOFF_MS.1);
+        }
         Ok(worked)
     }
 
@@ -247,7 +260,11 @@ impl Actor {
                 let (weights, manifest) = (Bytes::from(weights), Bytes::from(manifest));
                 Answer::Decided { decision: Box::new(import(pipeline, weights, manifest, &operator, &reason).await?) }
             }
-            Command::Labels { .. } | Command::Reload { .. } => {
+            Command::Readmit { rows, reason, operator } => {
+                Answer::CleanedAgain { again: readmit(pipeline, &rows, &operator, &reason).await? }
+            }
+            Command::CleanAgain => Answer::CleanedAgain { again: clean_again(pipeline, &*self.upkeep).await? },
+            Command::Labels { .. } | Command::Reload { .. } | Command::Collect | Command::AcceptContract { .. } => {
                 return Err(Failure::usage("a pipeline does not take this command", "this is a bug of the host"));
             }
         })

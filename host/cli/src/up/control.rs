@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tidegate_dataset::ContractDifference;
+use tidegate_pipeline::CleanedAgain;
 use tidegate_vocab::{Decision, LateLabel, PipelineId, PluginName, VersionNo};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use crate::compose::Room;
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
 
@@ -69,6 +72,26 @@ pub enum Command {
         /// The labels.
         labels: Vec<LateLabel>,
     },
+    /// Let quarantined rows in again.
+    Readmit {
+        /// Their numbers.
+        rows: Vec<u64>,
+        /// Why.
+        reason: String,
+        /// Who asks.
+        operator: String,
+    },
+    /// Clean the quarantined rows again.
+    CleanAgain,
+    /// Accept the contract that the host was started with.
+    AcceptContract {
+        /// Why.
+        reason: String,
+        /// Who asks.
+        operator: String,
+    },
+    /// Let go of what is old, over the budget, or garbage.
+    Collect,
     /// Look at the plugin folder now.
     Reload {
         /// Only this plugin.
@@ -107,6 +130,21 @@ pub enum Answer {
         added: u64,
         /// Those that were known.
         unchanged: u64,
+    },
+    /// Parts were cleaned again.
+    CleanedAgain {
+        /// What came of it.
+        again: CleanedAgain,
+    },
+    /// The contract is accepted.
+    Accepted {
+        /// What that changed.
+        difference: ContractDifference,
+    },
+    /// What is not needed has gone.
+    Collected {
+        /// How much.
+        room: Box<Room>,
     },
     /// Plugins were looked at: name, and why the old one stays.
     Reloaded {

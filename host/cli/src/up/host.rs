@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tidegate_pipeline::{Pipeline, Stores};
+use tidegate_pipeline::{Pipeline, Stores, accept_contract};
 use tidegate_policy::GateRows;
 use tidegate_sandbox::Sandbox;
 use tidegate_serve::{LabelSink as _, Ports, ServeSettings, Server, TokenFile, TokenRole};
-use tidegate_store::StateFolder;
+use tidegate_store::{StateFolder, Upkeep};
 use tidegate_vocab::{Clock, Digest, PipelineId, PluginName, SimulatedClock, Timestamp};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::actor::{Actor, INBOX_MAX, Message};
 use super::board::{Board, PluginBook};
+use super::caretaker::Caretaker;
 use super::control::{Answer, Command, Socket};
 use super::labels::Labels;
 use super::observer::{self, Watch};
@@ -61,7 +62,8 @@ pub async fn up(config: Config, state: &StateFolder, options: Options, terminal:
     })?;
     let address = bound.address();
     let socket = Socket::bind(&config.store.folder)?;
-    let host = Host::open(Arc::clone(&config), state, &options)?;
+    let (caretaker, collecting, no_room) = Caretaker::new(Arc::clone(&config));
+    let host = Host::open(Arc::clone(&config), state, no_room, &options)?;
     let (stop, ended) = (CancellationToken::new(), TaskTracker::new());
     let (log, writer) = prediction_log(host.stores.clone());
     let (changes, changed) = watch::channel(0);
@@ -107,11 +109,12 @@ pub async fn up(config: Config, state: &StateFolder, options: Options, terminal:
     ended.spawn(Arc::clone(&reloader).follow(stop.clone()));
     let serve_stop = CancellationToken::new();
     let served = tokio::spawn(bound.serve(ports, tokens, ServeSettings::default(), serve_stop.clone()));
-    let orders = Orders { labels, reloader };
+    let orders = Orders { config: Arc::clone(&config), stores: host.stores.clone(), labels, reloader, collecting };
     let controlled = async { socket.answer(move |pipeline, command| orders.clone().execute(pipeline, command)).await };
     terminal.said(&format!("tidegate up: http://{address}/ (Ctrl-C stops)"), || serde_json::json!({ "listening": address.to_string() }));
     tokio::select! {
         () = controlled => {}
+        () = caretaker.run(state) => {}
         () = told_to_stop() => {}
         () = all_ended(replays), if options.once => {}
     }
@@ -136,6 +139,8 @@ struct Host {
     config: Arc<Config>,
     sandbox: Sandbox,
     stores: Stores,
+    upkeep: Arc<dyn Upkeep>,
+    no_room: watch::Receiver<Option<String>>,
     table: RouteTable,
     /// The simulated clocks of pipelines whose history is replayed.
     replayed: Arc<BTreeMap<PipelineId, Arc<SimulatedClock>>>,
@@ -143,7 +148,12 @@ struct Host {
 }
 
 impl Host {
-    fn open(config: Arc<Config>, state: &StateFolder, options: &Options) -> Result<Host, Failure> {
+    fn open(
+        config: Arc<Config>,
+        state: &StateFolder,
+        no_room: watch::Receiver<Option<String>>,
+        options: &Options,
+    ) -> Result<Host, Failure> {
         let sandbox = compose::sandbox(&config, state)?;
         let stores = compose::stores(state, Arc::new(SystemClock));
         let start = || Arc::new(SimulatedClock::new(Timestamp(i64::MIN)));
@@ -152,7 +162,8 @@ impl Host {
             None => BTreeMap::new(),
         };
         let table = RouteTable::new(&config);
-        Ok(Host { config, sandbox, stores, table, replayed: Arc::new(replayed), rows_per_second: options.replay })
+        let upkeep = Arc::clone(&state.meta) as _;
+        Ok(Host { config, sandbox, stores, upkeep, no_room, table, replayed: Arc::new(replayed), rows_per_second: options.replay })
     }
 
     fn clock_of(&self, pipeline: &PipelineConfig) -> Arc<dyn Clock> {
@@ -213,7 +224,8 @@ impl Keeper {
             replay.clock.advance_to(last);
         }
         let router = Router::new(Arc::clone(&host.config), self.pipeline.clone(), stores, host.sandbox.clone(), host.table.clone());
-        Ok(Actor { pipeline: opened, board: self.board.clone(), router, replay, stop: self.stop.clone() })
+        let (upkeep, no_room) = (Arc::clone(&host.upkeep), host.no_room.clone());
+        Ok(Actor { pipeline: opened, board: self.board.clone(), router, replay, upkeep, no_room, stop: self.stop.clone() })
     }
 
     fn replay(&self, pipeline: &PipelineConfig) -> Option<Replay> {
@@ -266,6 +278,9 @@ impl Keeper {
 /// Carries out what comes through the control socket.
 #[derive(Clone)]
 struct Orders {
+    config: Arc<Config>,
+    stores: Stores,
+    collecting: mpsc::Sender<oneshot::Sender<Answer>>,
     labels: Labels,
     reloader: Arc<Reloader>,
 }
@@ -278,6 +293,21 @@ impl Orders {
                 Err(error) => crate::commands::label_failure(&error).into(),
             },
             Command::Reload { plugin } => Answer::Reloaded { plugins: self.reloader.look(plugin.as_ref(), true).await },
+            Command::Collect => {
+                let (answer, told) = oneshot::channel();
+                let stopping = || Failure::from(anyhow::anyhow!("the host is stopping")).into();
+                match self.collecting.send(answer).await {
+                    Ok(()) => told.await.unwrap_or_else(|_| stopping()),
+                    Err(_) => stopping(),
+                }
+            }
+            Command::AcceptContract { reason, operator } => match self.config.pipeline(Some(pipeline.as_str())) {
+                Ok(settings) => match accept_contract(&self.stores, &pipeline, &settings.contract, &operator, &reason).await {
+                    Ok(difference) => Answer::Accepted { difference },
+                    Err(error) => Failure::from(error).into(),
+                },
+                Err(error) => Failure::from(error).into(),
+            },
             command => {
                 let gone = || Failure::from(anyhow::anyhow!("pipeline `{pipeline}` does not run here")).into();
                 let Some((_, inbox)) = self.labels.pipelines.get(&pipeline) else { return gone() };

@@ -9,6 +9,7 @@
 
 mod actor;
 mod board;
+mod caretaker;
 pub mod control;
 mod host;
 mod labels;

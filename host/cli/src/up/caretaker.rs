@@ -1,0 +1,79 @@
+//! Keeps the state within its budget: collects every day and when asked, makes room every minute, and says when there is none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_store::StateFolder;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::control::Answer;
+use crate::compose::{self, Room};
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// Time between two looks at the budget.
+const LOOK_S: u64 = 60;
+/// Time between two collections that nobody asked for.
+const COLLECT_S: u64 = 86_400;
+/// Requests to collect that wait.
+const REQUESTS_MAX: usize = 4;
+
+/// The part of a host that lets go of things.
+pub struct Caretaker {
+    config: Arc<Config>,
+    requests: mpsc::Receiver<oneshot::Sender<Answer>>,
+    no_room: watch::Sender<Option<String>>,
+}
+
+impl Caretaker {
+    /// A caretaker; where to ask it to collect; and why there is no room for new rows, while there is none.
+    pub fn new(config: Arc<Config>) -> (Caretaker, mpsc::Sender<oneshot::Sender<Answer>>, watch::Receiver<Option<String>>) {
+        let (asked, requests) = mpsc::channel(REQUESTS_MAX);
+        let (no_room, told) = watch::channel(None);
+        (Caretaker { config, requests, no_room }, asked, told)
+    }
+
+    /// Works until the host stops.
+    pub async fn run(mut self, state: &StateFolder) {
+        let every = |seconds: u64, first: u64| {
+            let mut ticks = interval_at(Instant::now() + Duration::from_secs(first), Duration::from_secs(seconds));
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        };
+        let (mut looks, mut collections) = (every(LOOK_S, 0), every(COLLECT_S, COLLECT_S));
+        loop {
+            tokio::select! {
+                _ = looks.tick() => { self.look(state).await }
+                _ = collections.tick() => { let _ = self.collect(state).await; }
+                request = self.requests.recv() => {
+                    let Some(answer) = request else { return };
+                    let collected = self.collect(state).await;
+                    let _ = answer.send(collected.map_or_else(Answer::from, |room| Answer::Collected { room: Box::new(room) }));
+                }
+            }
+        }
+    }
+
+    async fn look(&self, state: &StateFolder) {
+        let no_room = compose::make_room(&self.config, state).await.err().map(|failure| failure.line());
+        self.no_room.send_if_modified(|told| {
+            let changed = *told != no_room;
+            if changed && let Some(why) = &no_room {
+                tracing::error!("no row is taken in: {why}");
+            }
+            *told = no_room;
+            changed
+        });
+    }
+
+    async fn collect(&self, state: &StateFolder) -> Result<Room, Failure> {
+        let collected = compose::collect(&self.config, state, false).await;
+        match &collected {
+            Ok(room) => tracing::info!(rows = room.collected.rows, files = room.collected.blobs, bytes = room.collected.bytes, "collected"),
+            Err(failure) => tracing::error!("could not collect: {}", failure.line()),
+        }
+        self.look(state).await;
+        collected
+    }
+}
