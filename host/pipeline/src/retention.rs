@@ -294,7 +294,13 @@ impl Held {
             Some((_, bytes)) => serde_json::from_slice(&bytes).map_err(|source| PipelineError::ReadState { source })?,
             None => LoopState::default(),
         };
-        let window = newest(clean.iter().map(|part| (part.first_row, part.row_count)), window_with_room(subject.window_rows));
+        // A chain that has just come to be has cleaned a window and little more; older rows are of no use to it then either. One that
+        // has not even that may still have to go back for it.
+        let kept: u64 = clean.iter().map(|part| part.row_count).sum();
+        let window = match kept >= subject.window_rows {
+            true => newest(clean.iter().map(|part| (part.first_row, part.row_count)), window_with_room(subject.window_rows).min(kept)),
+            false => 0,
+        };
         let needed_from = window.min(unfinished_from(&**meta, id, &state).await?);
         let (protected, versions) = Held::versions(collection, subject, &state).await?;
         let mut pinned = protected;
