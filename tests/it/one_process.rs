@@ -13,7 +13,7 @@ fn a_state_folder_in_use_names_who_holds_it() {
 
     let lock = std::fs::File::open(world.path("state/lock")).unwrap();
     lock.lock().unwrap();
-    let ended = world.run(["ingest"]);
+    let ended = world.run(["promote", "v1"]);
     assert_eq!(ended.code, Some(1));
     let expected = "\
 error: the state folder `state` is in use by process [pid]
@@ -102,5 +102,28 @@ fn a_file_that_nothing_names_goes_once_it_is_old_enough() {
     assert_eq!(world.json(&["gc"])["files"], 1);
     assert!(!place.exists());
     assert_eq!(world.json(&["gc"])["files"], 0);
+    assert_eq!(world.run(["journal", "verify"]).code, Some(0));
+}
+
+#[test]
+fn what_is_old_goes_and_the_loop_goes_on() {
+    let world = World::new(&BASE.replacen("folder = \"state\"", "folder = \"state\"\nretention_days = 30", 1));
+    let rows = |first_day, seed| Rows { first_day, count: 4_000, seed, noise: 0.1, flipped: false }.lines();
+    world.write("input.csv", format!("{HEADER}{}", rows(0, 1)));
+    assert_eq!(world.run(["run"]).code, Some(0));
+    world.write("input.csv", format!("{HEADER}{}{}", rows(0, 1), rows(4_000, 2)));
+    assert_eq!(world.run(["run"]).code, Some(0));
+    // All rows are of years ago. The newest part holds a window with room; the one before it does not have to stay.
+    let would = world.json(&["gc", "--dry-run"]);
+    assert_eq!((&would["rows"], &would["parts"], &would["versions"]), (&4_000.into(), &1.into(), &serde_json::json!([])));
+    let done = world.json(&["gc"]);
+    assert_eq!(done["rows"], would["rows"]);
+    assert!(done["bytes_young"].as_u64().unwrap() > 0, "files of a minute ago stay until the next time");
+    assert_eq!(world.json(&["gc"])["rows"], 0);
+    let gone = world.run(["quarantine", "show", "0"]);
+    assert!(gone.stderr.starts_with("error: retention has let go of row 0"), "{}", gone.stderr);
+    let next = world.json(&["run", "--force"]);
+    assert_eq!((&next["rows"], &next["decision"]["run"]), (&0.into(), &3.into()));
+    assert_eq!(world.json(&["explain", "v1"])["version"]["number"], 1, "the story of every version stays");
     assert_eq!(world.run(["journal", "verify"]).code, Some(0));
 }

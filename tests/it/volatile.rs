@@ -107,7 +107,16 @@ fn seconds(line: &str) -> String {
         let unit = parts.get(index + 1).is_some_and(|unit| unit.trim_end_matches([',', ';']) == "s");
         unit && parts[index].contains('.') && parts[index].parse::<f64>().is_ok()
     };
-    let parts: Vec<&str> = (0..parts.len()).map(|index| if is_seconds(index) { "[seconds]" } else { parts[index] }).collect();
+    let is_size = |index: usize| {
+        let unit = parts.get(index + 1).is_some_and(|unit| matches!(unit.trim_end_matches([',', ';']), "kB" | "MB" | "GB"));
+        unit && parts[index].contains('.') && parts[index].parse::<f64>().is_ok()
+    };
+    let settled = |index: usize| match parts[index] {
+        _ if is_seconds(index) => "[seconds]",
+        _ if is_size(index) => "[size]",
+        part => part,
+    };
+    let parts: Vec<&str> = (0..parts.len()).map(settled).collect();
     parts.join(" ")
 }
 
@@ -133,6 +142,7 @@ fn volatile_text_is_replaced_and_the_rest_stays() {
     check("weights 1f2b32f2a1c7, of 1,200 rows", "weights [digest], of 1,200 rows");
     check("held by tidegate, process 18685", "held by tidegate, process [pid]");
     check("it ran 0.2 s, `call_ms_max` is 200", "it ran [seconds] s, `call_ms_max` is 200");
+    check("7 files, 287.1 kB, are in", "7 files, [size] kB, are in");
     check("  \"seconds\": 0.345,", "  \"seconds\": [seconds],");
     check("{\"at\":1795436457250283}", "{\"at\":[micros]}");
     check("\"alpha\": 0.01666666666666668,", "\"alpha\": 0.016667,");

@@ -26,7 +26,7 @@ use crate::pending::{newest, unfinished_from, window_with_room};
 use crate::{LoopState, PipelineError, Stores, loop_state};
 
 /// Microseconds for which a file that nothing names stays.
-pub const GRACE_US: i64 = 600_000_000;
+const GRACE_US: i64 = 600_000_000;
 const DAY_US: i64 = 86_400_000_000;
 
 /// How much is kept.
@@ -101,7 +101,7 @@ pub async fn collect(collection: &Collection<'_>) -> Result<Collected, PipelineE
     let listed = stores.blobs.list_aged().await?;
     let sizes: BTreeMap<Digest, u64> = listed.iter().map(|blob| (blob.digest, blob.byte_count)).collect();
     let metadata_bytes = collection.upkeep.metadata_bytes().await?;
-    let mut plan = Plan::of(collection, &sizes).await?;
+    let mut plan = Plan::of(collection, sizes).await?;
     plan.expire(collection);
     let bytes_now = |plan: &Plan| plan.named_bytes.saturating_add(metadata_bytes).saturating_add(collection.bytes_beside);
     let budget = collection.retention.disk_bytes_max.unwrap_or(u64::MAX);
@@ -112,7 +112,7 @@ pub async fn collect(collection: &Collection<'_>) -> Result<Collected, PipelineE
     collected.over_budget = collected.bytes_kept > budget;
     if !collection.dry_run {
         for subject in &plan.subjects {
-            let writes = subject.writes(collection, &sizes).await?;
+            let writes = subject.writes(collection, plan.losing(subject).collect()).await?;
             if !writes.is_empty() {
                 stores.meta.commit(stores.fence, &subject.id, collection.now, writes).await?;
             }
@@ -181,9 +181,9 @@ struct HeldPart {
 }
 
 impl Plan {
-    async fn of(collection: &Collection<'_>, sizes: &BTreeMap<Digest, u64>) -> Result<Plan, PipelineError> {
+    async fn of(collection: &Collection<'_>, sizes: BTreeMap<Digest, u64>) -> Result<Plan, PipelineError> {
         let meta = &collection.stores.meta;
-        let mut plan = Plan { subjects: Vec::new(), names: BTreeMap::new(), sizes: sizes.clone(), named_bytes: 0 };
+        let mut plan = Plan { subjects: Vec::new(), names: BTreeMap::new(), sizes, named_bytes: 0 };
         let all = meta.pipelines().await?;
         for id in &all {
             let Some(subject) = collection.subjects.iter().find(|subject| subject.id == *id) else { continue };
@@ -271,6 +271,12 @@ impl Plan {
         self.unname(&files);
     }
 
+    /// The versions that lose a file which is there and which nothing else names.
+    fn losing<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = VersionNo> + 'a {
+        let loses = |files: &[Digest]| files.iter().any(|file| self.sizes.contains_key(file) && !self.is_named(file));
+        held.versions[..held.versions_gone].iter().filter(move |(_, files)| loses(files)).map(|(version, _)| version.number)
+    }
+
     fn told(&self) -> Collected {
         let mut told = Collected::default();
         for held in &self.subjects {
@@ -278,7 +284,7 @@ impl Plan {
             told.parts += gone.len() as u64;
             told.rows += gone.iter().map(|part| part.raw.row_count).sum::<u64>();
             told.chains += held.chains.len() as u64;
-            told.versions.extend(held.gone_files(&self.sizes).map(|number| (held.id.clone(), number)));
+            told.versions.extend(self.losing(held).map(|number| (held.id.clone(), number)));
         }
         told
     }
@@ -295,7 +301,13 @@ impl Held {
             Some((_, bytes)) => serde_json::from_slice(&bytes).map_err(|source| PipelineError::ReadState { source })?,
             None => LoopState::default(),
         };
-        let window = newest(clean.iter().map(|part| (part.first_row, part.row_count)), window_with_room(subject.window_rows));
+        // A chain that has just come to be has cleaned a window and little more; older rows are of no use to it then either. One that
+        // has not even that may still have to go back for it.
+        let kept: u64 = clean.iter().map(|part| part.row_count).sum();
+        let window = match kept >= subject.window_rows {
+            true => newest(clean.iter().map(|part| (part.first_row, part.row_count)), window_with_room(subject.window_rows).min(kept)),
+            false => 0,
+        };
         let needed_from = window.min(unfinished_from(&**meta, id, &state).await?);
         let (protected, versions) = Held::versions(collection, subject, &state).await?;
         let mut pinned = protected;
@@ -385,13 +397,8 @@ impl Held {
         self.versions.get(self.versions_gone).map(|(version, _)| version)
     }
 
-    /// The versions that go and have a file to lose.
-    fn gone_files<'a>(&'a self, sizes: &'a BTreeMap<Digest, u64>) -> impl Iterator<Item = VersionNo> + 'a {
-        let gone = self.versions[..self.versions_gone].iter();
-        gone.filter(|(version, _)| sizes.contains_key(&version.weights)).map(|(version, _)| version.number)
-    }
-
-    async fn writes(&self, collection: &Collection<'_>, sizes: &BTreeMap<Digest, u64>) -> Result<Vec<Write>, PipelineError> {
+    /// What the commit holds that lets go of what goes; `losing` are the versions that lose files.
+    async fn writes(&self, collection: &Collection<'_>, losing: Vec<VersionNo>) -> Result<Vec<Write>, PipelineError> {
         let mut writes: Vec<Write> = self.chains.iter().map(|chain| Write::DropCleanParts { chain: *chain }).collect();
         if self.parts_gone > 0 {
             // The last part never goes, so there is always one behind those that do.
@@ -403,9 +410,8 @@ impl Held {
                 writes.push(Write::DropFeedback { before: cutoff });
             }
         }
-        let versions: Vec<VersionNo> = self.gone_files(sizes).collect();
-        if !versions.is_empty() {
-            writes.push(Write::Journal { kind: "retention".to_owned(), body: json!({ "files_of_versions": versions }) });
+        if !losing.is_empty() {
+            writes.push(Write::Journal { kind: "retention".to_owned(), body: json!({ "files_of_versions": losing }) });
         }
         Ok(writes)
     }

@@ -70,6 +70,6 @@ mod tests {
         check(a.as_bytes(), &[a]);
         check(format!("{{\"one\":\"{a}\",\"two\":[\"{b}\"]}}").as_bytes(), &[a, b]);
         check(format!("{a}{b}").as_bytes(), &[]);
-        check(format!("{}", a.short()).as_bytes(), &[]);
+        check(a.short().as_bytes(), &[]);
     }
 }

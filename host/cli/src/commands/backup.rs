@@ -16,11 +16,11 @@ use tidegate_store::{Blobs as _, MetaStore as _, SqliteStore, StateFolder, Store
 use tidegate_vocab::{Clock as _, Digest};
 
 use super::config;
+use super::gc::size;
 use crate::args::Global;
 use crate::compose::{self, clock::SystemClock};
 use crate::config::Config;
 use crate::config::section::grouped;
-use crate::config::value::show_bytes;
 use crate::failure::{Exit, Failure};
 use crate::terminal::Terminal;
 
@@ -69,6 +69,10 @@ pub fn backup(global: &Global, file: &Path, terminal: &Terminal) -> Result<Exit,
     if file.exists() {
         return Err(Failure::usage(format!("`{}` is there already", file.display()), "name a file that is not there"));
     }
+    let folder = folder_of(file);
+    if !folder.is_dir() {
+        return Err(Failure::usage(format!("there is no folder `{}`", folder.display()), "name a file in a folder that is there"));
+    }
     if !config.store.folder.is_dir() {
         let text = format!("there is no state folder `{}` to back up", config.store.folder.display());
         return Err(Failure::usage(text, "`tidegate ingest` makes one"));
@@ -77,15 +81,19 @@ pub fn backup(global: &Global, file: &Path, terminal: &Terminal) -> Result<Exit,
         let manifest = write(&config, state, file).await?;
         let bytes: u64 = manifest.files.iter().map(|entry| entry.byte_count).sum();
         let files = manifest.files.len();
-        let text = || format!("{} files, {}, are in `{}`\n", grouped(files as u64), show_bytes(bytes), file.display());
+        let text = || format!("{} files, {}, are in `{}`\n", grouped(files as u64), size(bytes), file.display());
         terminal
             .result(text, || json!({ "file": file.display().to_string(), "files": files, "bytes": bytes, "made_at": manifest.made_at }));
         Ok(Exit::Ok)
     })
 }
 
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 async fn write(config: &Config, state: &StateFolder, file: &Path) -> Result<Manifest, Failure> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(file);
     // Beside the file, so that the space that is needed is where the file goes, and renaming it is one step.
     let aside = tempfile::Builder::new().prefix(".tidegate-backup-").tempdir_in(folder);
     let aside = aside.with_context(|| format!("could not write to `{}`", folder.display()))?;

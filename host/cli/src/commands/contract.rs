@@ -19,6 +19,7 @@ use crate::up::control::{self, Answer, Command as Order};
 
 /// Bytes that one pull of the sample asks for.
 const SAMPLE_BYTES_MAX: u64 = 64 << 20;
+const NONE_YET: &str = "no contract has been accepted yet; the first `tidegate ingest` accepts the one in the settings\n";
 
 /// Infers, shows, compares or accepts a contract.
 ///
@@ -62,7 +63,7 @@ fn show(config: &Config, global: &Global, terminal: &Terminal) -> Result<Exit, F
         let accepted = accepted_contract(&*state.meta, &chosen.id).await?;
         let text = || match &accepted {
             Some(contract) => to_toml(contract, &chosen.id),
-            None => "no contract has been accepted yet; the first `tidegate ingest` accepts the one in the settings\n".to_owned(),
+            None => NONE_YET.to_owned(),
         };
         terminal.result(text, || json!({ "contract": accepted }));
         Ok(Exit::Ok)
@@ -74,8 +75,11 @@ fn diff(config: &Config, global: &Global, terminal: &Terminal) -> Result<Exit, F
     let chosen = chosen(config, global)?;
     compose::with_state_to_read(config, async |state| {
         let accepted = accepted_contract(&*state.meta, &chosen.id).await?;
-        let none = || ContractDifference { lines: Vec::new(), unanswerable: None };
-        let difference = accepted.map_or_else(none, |accepted| contract_difference(&accepted, &chosen.contract));
+        let Some(accepted) = accepted else {
+            terminal.result(|| NONE_YET.to_owned(), || json!({ "changed": null, "champion": null, "champion_answers": null }));
+            return Ok(Exit::Ok);
+        };
+        let difference = contract_difference(&accepted, &chosen.contract);
         let champion = state.meta.alias(&chosen.id, Alias::Champion).await?;
         terminal.result(|| text(&difference, champion), || value(&difference, champion));
         Ok(Exit::Ok)

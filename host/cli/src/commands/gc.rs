@@ -7,7 +7,6 @@ use super::config;
 use crate::args::Global;
 use crate::compose::{self, Room};
 use crate::config::section::grouped;
-use crate::config::value::show_bytes;
 use crate::failure::{Exit, Failure};
 use crate::terminal::Terminal;
 use crate::up::control::{self, Answer, Command as Order};
@@ -48,14 +47,14 @@ fn text(room: &Room, dry_run: bool) -> String {
         let names: Vec<String> = versions.iter().map(|(pipeline, number)| format!("{pipeline} {number}")).collect();
         out.push_str(&format!("the files of {} {go}; their story stays\n", names.join(", ")));
     }
-    out.push_str(&format!("{} files {go}, {}\n", grouped(*blobs), show_bytes(*bytes)));
+    out.push_str(&format!("{} files {go}, {}\n", grouped(*blobs), size(*bytes)));
     if *bytes_young > 0 {
-        out.push_str(&format!("{} more are too young to go, and go next time\n", show_bytes(*bytes_young)));
+        out.push_str(&format!("{} more are too young to go, and go next time\n", size(*bytes_young)));
     }
     if compiled.entries > 0 {
-        out.push_str(&format!("{} compiled plugins {go}, {}\n", grouped(compiled.entries), show_bytes(compiled.bytes)));
+        out.push_str(&format!("{} compiled plugins {go}, {}\n", grouped(compiled.entries), size(compiled.bytes)));
     }
-    out.push_str(&format!("{} are needed\n", show_bytes(*bytes_kept)));
+    out.push_str(&format!("{} are needed\n", size(*bytes_kept)));
     out
 }
 
@@ -67,4 +66,31 @@ fn value(room: &Room, dry_run: bool) -> serde_json::Value {
         "files": collected.blobs, "bytes": collected.bytes, "bytes_young": collected.bytes_young, "bytes_kept": collected.bytes_kept,
         "over_budget": collected.over_budget, "compiled": compiled.entries, "compiled_bytes": compiled.bytes,
     })
+}
+
+/// Bytes as people read them: `287.1 kB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    let (mut value, mut unit) = (bytes as f64 / 1000.0, 0);
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        let check = |bytes: u64, expected: &str| assert_eq!(size(bytes), expected);
+        check(0, "0.0 kB");
+        check(287_084, "287.1 kB");
+        check(999_949, "999.9 kB");
+        check(999_950, "1.0 MB");
+        check(20 << 30, "21.5 GB");
+        check(u64::MAX, "18446.7 PB");
+    }
 }

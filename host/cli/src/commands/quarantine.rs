@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tidegate_dataset::{BY_CONTRACT, ShownRow, decode_raw, shown_rows};
+use tidegate_dataset::{ShownRow, decode_raw, shown_rows};
 use tidegate_pipeline::{CleanedAgain, Pipeline, PipelineError, Silent, clean_again, readmit as readmit_rows, readmitted_rows};
 use tidegate_policy::GateRows;
 use tidegate_store::{Blobs as _, MetaStore as _, StateFolder};
@@ -152,8 +152,6 @@ async fn list(
 /// The cells that a reason is about: the column that it names, else the features.
 fn offending(chosen: &PipelineConfig, row: &KeptOut, seen: &ShownRow) -> Vec<(String, Option<String>)> {
     let named = row.reason.split_once(':').map(|(_, column)| column);
-    // A reason of the label's class names the class, not the column.
-    let named = if row.by == BY_CONTRACT && row.reason.starts_with("class:") { Some(chosen.contract.label.column.as_str()) } else { named };
     let is_named = |name: &String| named == Some(name.as_str());
     let by_name: Vec<_> = seen.cells.iter().filter(|(name, _)| is_named(name)).cloned().collect();
     if !by_name.is_empty() {
@@ -194,7 +192,8 @@ async fn shown_of(chosen: &PipelineConfig, state: &StateFolder, rows: &[u64]) ->
 async fn show(config: &Config, chosen: &PipelineConfig, state: &StateFolder, row: u64, terminal: &Terminal) -> Result<Exit, Failure> {
     let found = shown_of(chosen, state, &[row]).await?.remove(&row);
     let Some((part, seen)) = found else {
-        let text = format!("there is no row {row}");
+        let first = state.meta.raw_parts(&chosen.id, 0).await?.first().map_or(0, |part| part.first_row);
+        let text = if row < first { format!("retention has let go of row {row}") } else { format!("there is no row {row}") };
         return Err(Failure::usage(text, "rows are numbered from 0 in order of ingest; `tidegate quarantine list` lists those kept out"));
     };
     let out = kept_out(config, chosen, state).await?.into_iter().find(|kept_out| kept_out.row == row);

@@ -12,7 +12,7 @@ use tidegate_pipeline::{
 };
 use tidegate_policy::GateRows;
 use tidegate_sandbox::{CallError, Cleaned};
-use tidegate_store::{Blobs as _, MetaStore as _};
+use tidegate_store::{Blobs, ListedBlob, MetaStore as _, StoreError, Upkeep as _, named_blobs};
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{Alias, Batch, Clock as _, Digest, SimulatedClock, Timestamp, VersionNo, VersionState};
 
@@ -243,13 +243,15 @@ async fn what_is_old_goes_and_what_is_needed_stays() {
     assert_eq!((unlimited.rows, unlimited.blobs, unlimited.bytes, unlimited.over_budget), (0, 1, 17, false));
 
     let retention = Retention { retention_days: Some(30), disk_bytes_max: None };
+    let before = (life.store.list().await.unwrap(), life.store.journal(None, 1).await.unwrap().len());
     let would = life.collect(&pipeline, retention, true).await;
-    let before = life.store.list().await.unwrap();
-    assert_eq!(before, life.store.list().await.unwrap());
+    let after = (life.store.list().await.unwrap(), life.store.journal(None, 1).await.unwrap().len());
+    assert_eq!(before, after, "a dry run lets nothing go");
+    let metadata = life.store.metadata_bytes().await.unwrap();
     let done = life.collect(&pipeline, retention, false).await;
     assert_eq!(done, would, "a dry run says what happens");
     assert!(done.rows >= 2_000 && done.parts == done.rows / 50, "{done:?}");
-    assert_eq!(done.bytes_kept, life.bytes().await);
+    assert_eq!(done.bytes_kept - metadata, life.file_bytes().await);
 
     // What is left is enough for everything: scoring, the next run, a snapshot of the champion, going back.
     let first_left = life.store.raw_parts(&id(), 0).await.unwrap()[0].first_row;
@@ -265,13 +267,16 @@ async fn what_is_old_goes_and_what_is_needed_stays() {
     let stays = [Some(champion.number), Some(previous.number), anchor];
     assert!(!gone.is_empty() && gone.iter().all(|number| !stays.contains(&Some(*number))), "{gone:?} {stays:?}");
     let mut pipeline = life.open(0.95).await;
-    let refused = why(promote(&mut pipeline, gone[0], "ada", "").await);
-    assert!(refused.contains("its weights are gone"), "{refused}");
     run_once(&mut pipeline, Some("test")).await.unwrap();
     let run = life.store.runs(&id()).await.unwrap().pop().unwrap();
     let snapshot = life.store.snapshot(&run.snapshot.unwrap()).await.unwrap().unwrap();
     assert_eq!(snapshot.row_count, 600);
     life.store.verify_journal().await.unwrap();
+    // A version without its weights must not serve.
+    let without = life.store.version(&id(), gone[0]).await.unwrap().unwrap();
+    life.store.remove(&without.weights).await.unwrap();
+    let refused = why(promote(&mut pipeline, gone[0], "ada", "").await);
+    assert!(refused.contains("its weights are gone"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -323,10 +328,71 @@ async fn over_budget_the_oldest_goes_and_then_nothing_more_comes_in() {
 }
 
 impl Life {
+    async fn file_bytes(&self) -> u64 {
+        self.store.list().await.unwrap().iter().map(|(_, bytes)| bytes).sum()
+    }
+
     /// Bytes of everything that is kept.
     async fn bytes(&self) -> u64 {
-        use tidegate_store::Upkeep as _;
-        let files: u64 = self.store.list().await.unwrap().iter().map(|(_, bytes)| bytes).sum();
-        files + self.store.metadata_bytes().await.unwrap()
+        self.file_bytes().await + self.store.metadata_bytes().await.unwrap()
     }
+}
+
+/// A store of files whose process dies before it removes any.
+struct Dying(Arc<MemoryStore>);
+
+#[async_trait::async_trait]
+impl Blobs for Dying {
+    async fn put(&self, bytes: Bytes) -> Result<Digest, StoreError> {
+        self.0.put(bytes).await
+    }
+
+    async fn get(&self, digest: &Digest) -> Result<Bytes, StoreError> {
+        self.0.get(digest).await
+    }
+
+    async fn has(&self, digest: &Digest) -> Result<bool, StoreError> {
+        self.0.has(digest).await
+    }
+
+    async fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        Err(StoreError::BlobMissing { digest: *digest })
+    }
+
+    async fn list(&self) -> Result<Vec<(Digest, u64)>, StoreError> {
+        self.0.list().await
+    }
+
+    async fn list_aged(&self) -> Result<Vec<ListedBlob>, StoreError> {
+        self.0.list_aged().await
+    }
+
+    async fn remove_older(&self, digest: &Digest, _before: Timestamp) -> Result<bool, StoreError> {
+        Err(StoreError::BlobMissing { digest: *digest })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_collection_that_dies_after_its_commit_leaves_garbage_and_nothing_else() {
+    let life = Life::new(3_000);
+    let mut pipeline = life.open(0.95).await;
+    ingest_all(&mut pipeline).await.unwrap();
+    run_once(&mut pipeline, None).await.unwrap();
+    let retention = Retention { retention_days: Some(30), disk_bytes_max: None };
+    let would = life.collect(&pipeline, retention, true).await;
+
+    let mut stores = stores(&life.store, Arc::clone(&life.clock) as _).await;
+    stores.blobs = Arc::new(Dying(Arc::clone(&life.store)));
+    let subjects = [Subject { id: id(), chain: pipeline.chain(), window_rows: 600 }];
+    let (upkeep, feedback, now) = (&*life.store, &*life.store, stores.clock.now());
+    let collection = Collection { stores: &stores, upkeep, feedback, subjects: &subjects, retention, bytes_beside: 0, now, dry_run: false };
+    collect(&collection).await.unwrap_err();
+    assert_eq!(life.store.raw_parts(&id(), 0).await.unwrap()[0].first_row, would.rows);
+
+    let next = life.collect(&pipeline, retention, false).await;
+    assert_eq!((next.rows, next.blobs, next.bytes), (0, would.blobs, would.bytes));
+    let named = named_blobs(&*life.store, &*life.store, &id()).await.unwrap();
+    let left: BTreeSet<Digest> = life.store.list().await.unwrap().into_iter().map(|(digest, _)| digest).collect();
+    assert!(left.is_subset(&named), "garbage is left");
+    life.store.verify_journal().await.unwrap();
 }
