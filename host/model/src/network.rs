@@ -98,12 +98,29 @@ impl Network {
         if rows == 0 {
             return Ok(Vec::new());
         }
+        if self.fused {
+            return self.scores_in_place(values, rows);
+        }
         let mut signal = Tensor::from_slice(values, (rows, values.len() / rows), &self.device)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let (weight, bias) = (layer.weight.as_detached_tensor(), layer.bias.as_detached_tensor());
             signal = self.dense(&signal, &weight, &bias, index)?;
         }
         signal.flatten_all()?.to_vec1()
+    }
+
+    /// The same on a CPU, by the kernels that the fused layers call, without tensors around each layer: for one row they would cost
+    /// more than its products.
+    fn scores_in_place(&self, values: &[f32], rows: usize) -> Result<Vec<f32>> {
+        let mut signal: Option<Vec<f32>> = None;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let (weight, weight_layout) = layer.weight.storage_and_layout();
+            let (bias, bias_layout) = layer.bias.storage_and_layout();
+            let (weight, bias) = (slice(cpu(&weight)?, weight_layout)?, slice(cpu(&bias)?, bias_layout)?);
+            let rectify = index + 1 < self.layers.len();
+            signal = Some(kernel::dense(signal.as_deref().unwrap_or(values), weight, bias, rows, rectify));
+        }
+        Ok(signal.unwrap_or_else(|| values.to_vec()))
     }
 
     /// The mean weighted loss of rows, and its gradients; `targets` holds class and weight of each row, `masks` one factor a
@@ -273,6 +290,20 @@ mod tests {
             losses.push(loss);
         }
         (losses, network.numbers().unwrap())
+    }
+
+    #[test]
+    fn scores_without_tensors_have_the_bits_of_those_with_them() {
+        let mut rng = Seed(6).rng("network test");
+        let network = Network::new(&fresh_layers(&[5, 7, 6, 3], &[false; 5], &mut rng), &Device::Cpu).unwrap();
+        for rows in [1, 5, 6, 40] {
+            let values: Vec<f32> = (0..rows * 5).map(|_| unit(&mut rng) as f32 - 0.5).collect();
+            let mut signal = Tensor::from_slice(&values, (rows, 5), &Device::Cpu).unwrap();
+            for (index, layer) in network.layers.iter().enumerate() {
+                signal = network.dense(&signal, layer.weight.as_tensor(), layer.bias.as_tensor(), index).unwrap();
+            }
+            assert_eq!(network.scores(&values, rows).unwrap(), signal.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        }
     }
 
     #[test]

@@ -14,8 +14,8 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Barrier};
-use std::time::Instant;
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Float64Array, StringArray};
 use async_trait::async_trait;
@@ -32,7 +32,7 @@ use tidegate_vocab::{
     Batch, Contract, ContractColumn, DType, LabelColumn, LateLabel, LoggedPrediction, PipelineId, Role, Seed, SimulatedClock, Timestamp,
     VersionNo,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const FEATURES: usize = 8;
@@ -43,8 +43,9 @@ const WARM_UP: usize = 4_000;
 /// Requests of one connection in one round of throughput, and rounds that a figure is the median of.
 const ROUND_REQUESTS: usize = 2_000;
 const ROUNDS: usize = 9;
-/// Predictions that wait to be taken by the log of this bench.
-const LOG_MAX: usize = 4_096;
+/// Rows that wait to be taken by the log of this bench, and how often it takes them.
+const LOG_ROWS_MAX: usize = 65_536;
+const LOG_PERIOD: Duration = Duration::from_millis(50);
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -199,11 +200,18 @@ async fn serve(behind_cleaner: bool) -> SocketAddr {
     let arm = Arc::new(Arm::new(VersionNo(1), "ab".repeat(32), Arc::new(model), cleaners));
     let versions = BTreeMap::from([(VersionNo(1), arm.clone())]);
     let route = ModelRoute::new("rain".parse().unwrap(), Arc::new(contract), Ok(arm), versions);
-    let (log, mut taken) = mpsc::channel(LOG_MAX);
-    tokio::spawn(async move { while taken.recv().await.is_some() {} });
+    let log = Arc::new(Log::default());
+    let taken = log.clone();
+    tokio::spawn(async move {
+        let mut period = tokio::time::interval(LOG_PERIOD);
+        loop {
+            period.tick().await;
+            drop(std::mem::take(&mut *taken.0.lock().unwrap()));
+        }
+    });
     let ports = Ports {
         routes: watch::channel(Arc::new(Routes { models: BTreeMap::from([("rain".to_owned(), route)]) })).1,
-        predictions: Arc::new(Log(log)),
+        predictions: log,
         labels: Arc::new(Nothing),
         views: Arc::new(Nothing),
         changes: watch::channel(0).1,
@@ -245,12 +253,18 @@ fn model() -> (Contract, Model) {
     (contract, model)
 }
 
-/// A log whose reader takes everything at once.
-struct Log(mpsc::Sender<Vec<LoggedPrediction>>);
+/// A log that gathers rows and wakes nobody: its reader comes by itself.
+#[derive(Default)]
+struct Log(Mutex<Vec<LoggedPrediction>>);
 
 impl PredictionSink for Log {
     fn log(&self, _pipeline: &PipelineId, predictions: Vec<LoggedPrediction>) -> bool {
-        self.0.try_send(predictions).is_ok()
+        let mut gathered = self.0.lock().unwrap();
+        let has_room = gathered.len() < LOG_ROWS_MAX;
+        if has_room {
+            gathered.extend(predictions);
+        }
+        has_room
     }
 }
 

@@ -23,6 +23,19 @@ pub(crate) struct Target<'a> {
     pub version: Option<&'a str>,
 }
 
+impl<'a> Target<'a> {
+    /// What `POST path` would infer with; `None` for any other path, and for names that are escaped, which the router reads.
+    pub(crate) fn of_infer(path: &'a str) -> Option<Target<'a>> {
+        let names = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
+        let (model, version) = match names.split_once("/versions/") {
+            Some((model, version)) => (model, Some(version)),
+            None => (names, None),
+        };
+        let is_plain = |name: &str| !name.is_empty() && !name.contains(['/', '%']);
+        (is_plain(model) && version.is_none_or(is_plain)).then_some(Target { model, version })
+    }
+}
+
 /// The model of `target`, and who answers.
 pub(crate) fn find<'a>(routes: &'a Routes, target: Target<'_>) -> Result<(&'a ModelRoute, &'a Arc<Arm>), Refusal> {
     let route = model(routes, target.model)?;
@@ -111,5 +124,27 @@ fn listed(names: impl Iterator<Item = String>) -> String {
         0 => "none".into(),
         count if count > NAMES_MAX => format!("{} and {} more", names[count - NAMES_MAX..].join(", "), count - NAMES_MAX),
         _ => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_inference() {
+        let found = |path| Target::of_infer(path).map(|target| (target.model, target.version));
+        assert_eq!(found("/v2/models/rain/infer"), Some(("rain", None)));
+        assert_eq!(found("/v2/models/rain/versions/v2/infer"), Some(("rain", Some("v2"))));
+        for path in [
+            "/v2/models/infer",
+            "/v2/models//infer",
+            "/v2/models/a/b/infer",
+            "/v2/models/r%61in/infer",
+            "/v2/models/a/versions//infer",
+            "/",
+        ] {
+            assert_eq!(found(path), None, "{path}");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod measure;
 mod peer;
 mod row;
 mod sandbox;
+mod serve;
 mod start;
 
 use anyhow::{Result, bail};
@@ -31,6 +32,8 @@ pub struct Options {
 enum Group {
     /// Calls into plugins beside the same work done natively
     Sandbox,
+    /// Inference over HTTP beside a bare echo of the same body
+    Serve,
     /// CSV to checked Parquet beside pandas, and how it grows with the rows
     Ingest,
     /// From the start of the process to the first row committed
@@ -48,6 +51,7 @@ pub fn bench(repo: &Repo, options: &Options) -> Result<()> {
     for group in groups {
         rows.extend(match group {
             Group::Sandbox => sandbox::measure(repo)?,
+            Group::Serve => serve::measure(repo)?,
             Group::Ingest => ingest::measure(repo)?,
             Group::Start => start::measure(repo)?,
             Group::Backtest => backtest::measure(repo, &folder)?,

@@ -89,7 +89,8 @@ async fn answered(
 }
 
 /// Asks the model here where that is quick, else on a thread that may block: a guest that hangs must not hold a thread that HTTP
-/// needs. The permit goes with the work, so that a request that gave up waiting still counts until its guest is stopped.
+/// needs. A task that blocked in place would free its thread too, but could not be given up at the request's deadline. The permit
+/// goes with the work, so that a request that was given up still counts until its guest is stopped.
 async fn predict(app: &Arc<App>, arm: &Arc<Arm>, route: &ModelRoute, batch: tidegate_vocab::Batch) -> Result<Predictions, Refusal> {
     let plan = route.plan();
     if arm.cleaners.is_empty() && batch.row_count() <= INLINE_ROWS_MAX {

@@ -65,20 +65,26 @@ impl Plan {
         let mut arrays: Vec<Option<ArrayRef>> = vec![None; self.features.len()];
         let mut cells: Vec<Cells<'a>> = (0..self.features.len()).map(|_| Cells::default()).collect();
         let mut ids = None;
-        let mut seen = Vec::with_capacity(tensors.len());
-        for tensor in tensors {
+        let mut unused = Vec::new();
+        for (position, tensor) in tensors.into_iter().enumerate() {
             check_shape(&tensor, rows)?;
             let name = tensor.name.0.as_ref();
-            if seen.iter().any(|seen: &std::borrow::Cow<'_, str>| seen == name) {
+            let slot = self.slot(position, name);
+            let is_second = match slot {
+                Some(Slot::Feature(index)) => arrays[index].is_some(),
+                Some(Slot::Id) => ids.is_some(),
+                _ => unused.contains(&tensor.name.0),
+            };
+            if is_second {
                 return Err(Refusal::bad(format!("there are two tensors named `{}`; expected one a column", shortened(name))));
             }
-            match self.slots.get(name) {
+            match slot {
                 Some(Slot::Feature(index)) => {
-                    arrays[*index] = Some(feature(&tensor, &self.features[*index])?);
-                    cells[*index] = tensor.data;
+                    arrays[index] = Some(feature(&tensor, &self.features[index])?);
+                    cells[index] = tensor.data;
                 }
                 Some(Slot::Id) => ids = Some(row_ids(&tensor)?),
-                Some(Slot::Unused) => {}
+                Some(Slot::Unused) => unused.push(tensor.name.0),
                 Some(Slot::Label) => {
                     return Err(Refusal::bad(format!(
                         "`{name}` is what the model answers; leave it out, and send labels to POST /v1/labels"
@@ -86,7 +92,6 @@ impl Plan {
                 }
                 None => return Err(self.unknown(name)),
             }
-            seen.push(tensor.name.0);
         }
         let arrays = self.complete(arrays)?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -94,6 +99,14 @@ impl Plan {
             .map_err(|error| Refusal::fault(format!("the columns do not form a batch: {error}")))?;
         let batch = Batch { rows: rows_of, roles: vec![Role::Feature; self.features.len()] };
         Ok(RequestRows { batch, ids: ids.unwrap_or_else(|| vec![None; rows]), cells })
+    }
+
+    /// What the tensor `name` is for. Most callers send the features in the order of the contract, and need no look-up.
+    fn slot(&self, position: usize, name: &str) -> Option<Slot> {
+        match self.features.get(position) {
+            Some(column) if column.name == name => Some(Slot::Feature(position)),
+            _ => self.slots.get(name).copied(),
+        }
     }
 
     fn complete(&self, arrays: Vec<Option<ArrayRef>>) -> Result<Vec<ArrayRef>, Refusal> {

@@ -62,7 +62,9 @@ pub(crate) struct Wanted<'a> {
 
 /// Reads a request.
 pub(crate) fn parse(body: &[u8]) -> Result<InferRequest<'_>, Refusal> {
-    let request: InferRequest<'_> = serde_json::from_slice(body).map_err(|error| {
+    // Checked once here, or the parser checks every text of it on its own.
+    let text = std::str::from_utf8(body).map_err(|error| Refusal::bad(format!("the body is not JSON: {error}; expected UTF-8")))?;
+    let request: InferRequest<'_> = serde_json::from_str(text).map_err(|error| {
         let what = if error.is_data() { "is not an inference request" } else { "is not JSON" };
         Refusal::bad(format!("the body {what}: {error}; expected {{\"inputs\": [{{\"name\", \"shape\", \"datatype\", \"data\"}}, …]}}"))
     })?;
