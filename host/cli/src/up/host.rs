@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::json;
 use tidegate_pipeline::{Pipeline, Stores, accept_contract};
 use tidegate_policy::GateRows;
 use tidegate_sandbox::Sandbox;
-use tidegate_serve::{LabelSink as _, Ports, ServeSettings, Server, TokenFile, TokenRole};
+use tidegate_serve::{LabelSink as _, Ports, ServeError, ServeSettings, Server, TokenFile, TokenRole};
 use tidegate_store::{StateFolder, Upkeep};
-use tidegate_vocab::{Clock, Digest, PipelineId, PluginName, SimulatedClock, Timestamp};
+use tidegate_vocab::{Clock, Contract, Digest, PipelineId, PluginName, SimulatedClock, Timestamp};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,43 +53,22 @@ pub struct Options {
 /// A [`Failure`] when something it needs cannot be opened; what breaks later is mended or shown, and ends nothing.
 pub async fn up(config: Config, state: &StateFolder, options: Options, terminal: &Terminal) -> Result<(), Failure> {
     let config = Arc::new(config);
-    let counters = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder();
-    let counters = counters.map_err(|error| Failure::new(&error, None))?;
+    let counters = PrometheusBuilder::new().install_recorder().map_err(|error| Failure::new(&error, None))?;
     observer::describe();
     let tokens = tokens(&config, terminal)?;
-    let listen = options.listen.unwrap_or(config.serve_listen());
-    let bound = Server::bind(listen).await.map_err(|error| {
-        let hint = error.hint();
-        Failure::new(&error, hint)
-    })?;
+    let bound = Server::bind(options.listen.unwrap_or(config.serve_listen())).await.map_err(unserved)?;
     let address = bound.address();
     let socket = Socket::bind(&config.store.folder)?;
     let (caretaker, collecting, no_room) = Caretaker::new(Arc::clone(&config));
     let host = Host::open(Arc::clone(&config), state, no_room, &options)?;
-    let (stop, ended) = (CancellationToken::new(), TaskTracker::new());
+    let (serving, working, logging) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let (log, writer) = prediction_log(host.stores.clone());
+    let logged = tokio::spawn(writer.run(logging.clone()));
     let (changes, changed) = watch::channel(0);
-    let (mut inboxes, mut boards, mut places) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let (mut in_use, mut replays) = (BTreeMap::new(), Vec::new());
-    let log_stop = CancellationToken::new();
-    let logged = tokio::spawn(writer.run(log_stop.clone()));
-    for pipeline in &config.pipelines {
-        let (sender, inbox) = mpsc::channel(INBOX_MAX);
-        let board = Board::new(changes.clone());
-        let (replay_ended, end) = watch::channel(false);
-        let clock = host.clock_of(pipeline);
-        inboxes.insert(pipeline.id.clone(), (Arc::new(pipeline.contract.clone()), sender.clone()));
-        boards.insert(pipeline.id.clone(), board.clone());
-        places.insert(pipeline.id.clone(), Place { inbox: sender, clock });
-        replays.push(end);
-        let keeper = Keeper { host: host.clone(), pipeline: pipeline.id.clone(), board, replay_ended, stop: stop.clone() };
-        // Opened here the first time, so that a plugin that does not load ends `up` with its reason.
-        let first = keeper.open().await?;
-        in_use.extend(first.pipeline.plugins().components());
-        ended.spawn(keeper.keep(first, inbox));
-    }
+    let Crew { inboxes, boards, places, in_use, replays, actors } = Crew::start(&host, &changes, &working).await?;
     let labels = Labels { stores: host.stores.clone(), log: log.clone(), pipelines: Arc::new(inboxes) };
     let reloader = Arc::new(host.reloader(places, in_use)?);
+    actors.spawn(Arc::clone(&reloader).follow(working.clone()));
     let views = HostViews {
         config: Arc::clone(&config),
         stores: host.stores.clone(),
@@ -100,37 +81,77 @@ pub async fn up(config: Config, state: &StateFolder, options: Options, terminal:
     };
     let ports = Ports {
         routes: host.table.routes(),
-        predictions: Arc::new(log.clone()),
+        predictions: Arc::new(log),
         labels: Arc::new(labels.clone()),
         views: Arc::new(views),
         changes: changed,
         clock: host.request_clock(),
     };
-    ended.spawn(Arc::clone(&reloader).follow(stop.clone()));
-    let serve_stop = CancellationToken::new();
-    let served = tokio::spawn(bound.serve(ports, tokens, ServeSettings::default(), serve_stop.clone()));
+    let served = tokio::spawn(bound.serve(ports, tokens, ServeSettings::default(), serving.clone()));
     let orders = Orders { config: Arc::clone(&config), stores: host.stores.clone(), labels, reloader, collecting };
     let controlled = async { socket.answer(move |pipeline, command| orders.clone().execute(pipeline, command)).await };
-    terminal.said(&format!("tidegate up: http://{address}/ (Ctrl-C stops)"), || serde_json::json!({ "listening": address.to_string() }));
+    terminal.said(&format!("tidegate up: http://{address}/ (Ctrl-C stops)"), || json!({ "listening": address.to_string() }));
     tokio::select! {
         () = controlled => {}
         () = caretaker.run(state) => {}
         () = told_to_stop() => {}
         () = all_ended(replays), if options.once => {}
     }
-    terminal.said("stopping: requests in flight are answered, predictions written", || serde_json::json!({ "stopping": true }));
+    terminal.said("stopping: requests in flight are answered, predictions written", || json!({ "stopping": true }));
     // The server goes first, so that no request finds a host that has half stopped; the log goes last, so that none is lost.
-    serve_stop.cancel();
+    serving.cancel();
     let served = served.await.map_err(|error| Failure::from(anyhow::Error::new(error)))?;
-    stop.cancel();
-    ended.close();
-    ended.wait().await;
-    log_stop.cancel();
+    working.cancel();
+    actors.close();
+    actors.wait().await;
+    logging.cancel();
     let _ = logged.await;
-    served.map_err(|error| {
-        let hint = error.hint();
-        Failure::new(&error, hint)
-    })
+    served.map_err(unserved)
+}
+
+fn unserved(error: ServeError) -> Failure {
+    let hint = error.hint();
+    Failure::new(&error, hint)
+}
+
+/// The pipelines at work, and the ways to each.
+struct Crew {
+    inboxes: BTreeMap<PipelineId, (Arc<Contract>, mpsc::Sender<Message>)>,
+    boards: BTreeMap<PipelineId, Board>,
+    places: BTreeMap<PipelineId, Place>,
+    in_use: BTreeMap<PluginName, Digest>,
+    /// One a pipeline: whether its replayed history has ended.
+    replays: Vec<watch::Receiver<bool>>,
+    actors: TaskTracker,
+}
+
+impl Crew {
+    async fn start(host: &Host, changes: &watch::Sender<u64>, stop: &CancellationToken) -> Result<Crew, Failure> {
+        let mut crew = Crew {
+            inboxes: BTreeMap::new(),
+            boards: BTreeMap::new(),
+            places: BTreeMap::new(),
+            in_use: BTreeMap::new(),
+            replays: Vec::new(),
+            actors: TaskTracker::new(),
+        };
+        for pipeline in &host.config.pipelines {
+            let (sender, inbox) = mpsc::channel(INBOX_MAX);
+            let board = Board::new(changes.clone());
+            let (replay_ended, end) = watch::channel(false);
+            let id = pipeline.id.clone();
+            let keeper = Keeper { host: host.clone(), pipeline: id.clone(), board: board.clone(), replay_ended, stop: stop.clone() };
+            // Opened here the first time, so that a plugin that does not load ends `up` with its reason.
+            let first = keeper.open().await?;
+            crew.in_use.extend(first.pipeline.plugins().components());
+            crew.actors.spawn(keeper.keep(first, inbox));
+            crew.inboxes.insert(id.clone(), (Arc::new(pipeline.contract.clone()), sender.clone()));
+            crew.boards.insert(id.clone(), board);
+            crew.places.insert(id, Place { inbox: sender, clock: host.clock_of(pipeline) });
+            crew.replays.push(end);
+        }
+        Ok(crew)
+    }
 }
 
 /// What every part of a host shares.
@@ -324,16 +345,12 @@ impl Orders {
 /// The file of tokens; on the first start one token to label and one to operate are made, and shown once.
 fn tokens(config: &Config, terminal: &Terminal) -> Result<TokenFile, Failure> {
     let path = config.tokens_file();
-    let failed = |error: tidegate_serve::ServeError| {
-        let hint = error.hint();
-        Failure::new(&error, hint)
-    };
-    let tokens = TokenFile::open(path).map_err(failed)?;
+    let tokens = TokenFile::open(path).map_err(unserved)?;
     if tokens.is_empty() {
         for (name, role) in [("first-label", TokenRole::Label), ("first-operate", TokenRole::Operate)] {
-            let secret = tokens.create(name, role, SystemClock.now()).map_err(failed)?;
+            let secret = tokens.create(name, role, SystemClock.now()).map_err(unserved)?;
             let word = role.word();
-            terminal.said(&format!("token to {word}, shown once: {secret}"), || serde_json::json!({ "token": secret, "role": word }));
+            terminal.said(&format!("token to {word}, shown once: {secret}"), || json!({ "token": secret, "role": word }));
         }
     }
     Ok(tokens)
