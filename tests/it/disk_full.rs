@@ -53,7 +53,7 @@ fn a_full_disk_is_named_and_costs_no_row() {
     let found = crate::volatile::settled(&format!("{}{}", ended.stdout, ended.stderr), world.folder());
     let expected = "\
 first: 1
-the journal is whole: 0 entries, head [digest]
+the journal is whole: 1 entries, head [digest]
 journal: 0
 60,000 new rows in 1 parts; 60,000 in all, 0 of them quarantined
 second: 0
