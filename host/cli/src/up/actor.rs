@@ -16,7 +16,7 @@ use tidegate_policy::outlook;
 use tidegate_serve::Node;
 use tidegate_store::Upkeep;
 use tidegate_vocab::{Clock as _, RunId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,8 @@ pub struct Actor {
     pub replay: Option<Replay>,
     /// Listings that cleaning again needs.
     pub upkeep: Arc<dyn Upkeep>,
+    /// Held to read at every step, and to write by whoever must find all pipelines at rest.
+    pub quiet: Arc<RwLock<()>>,
     /// Why there is no room for new rows.
     pub no_room: watch::Receiver<Option<String>>,
     /// Set when the host stops.
@@ -113,6 +115,8 @@ impl Actor {
 
     /// One bounded piece of work; whether there may be more at once.
     async fn step(&mut self, pace: &mut Pace) -> Result<bool, PipelineError> {
+        let quiet = Arc::clone(&self.quiet);
+        let _at_work = quiet.read().await;
         let mut worked = false;
         let no_room = self.no_room.borrow().clone();
         if no_room.is_none() && Instant::now() >= pace.poll_at {
@@ -195,6 +199,8 @@ impl Actor {
         pace.training = None;
         self.board.write(|live| live.progress = None);
         let (run, trained) = ended;
+        let quiet = Arc::clone(&self.quiet);
+        let _at_work = quiet.read().await;
         let trained = trained.unwrap_or(Err(PipelineError::Thread { step: "training" }));
         if let Err(error) = self.pipeline.trained(run, trained).await {
             self.stalled(&error.into());
@@ -203,6 +209,8 @@ impl Actor {
     }
 
     async fn told(&mut self, message: Message, pace: &mut Pace) {
+        let quiet = Arc::clone(&self.quiet);
+        let _at_work = quiet.read().await;
         match message {
             Message::Wake => {}
             Message::Note(kind, body) => {

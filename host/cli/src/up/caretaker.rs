@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_store::StateFolder;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::control::Answer;
@@ -35,7 +35,7 @@ impl Caretaker {
     }
 
     /// Works until the host stops.
-    pub async fn run(mut self, state: &StateFolder) {
+    pub async fn run(mut self, state: &StateFolder, quiet: &RwLock<()>) {
         let every = |seconds: u64, first: u64| {
             let mut ticks = interval_at(Instant::now() + Duration::from_secs(first), Duration::from_secs(seconds));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -44,19 +44,21 @@ impl Caretaker {
         let (mut looks, mut collections) = (every(LOOK_S, 0), every(COLLECT_S, COLLECT_S));
         loop {
             tokio::select! {
-                _ = looks.tick() => { self.look(state).await }
-                _ = collections.tick() => { let _ = self.collect(state).await; }
+                _ = looks.tick() => { self.look(state, quiet).await }
+                _ = collections.tick() => { let _ = self.collect(state, quiet).await; }
                 request = self.requests.recv() => {
                     let Some(answer) = request else { return };
-                    let collected = self.collect(state).await;
+                    let collected = self.collect(state, quiet).await;
                     let _ = answer.send(collected.map_or_else(Answer::from, |room| Answer::Collected { room: Box::new(room) }));
                 }
             }
         }
     }
 
-    async fn look(&self, state: &StateFolder) {
+    async fn look(&self, state: &StateFolder, quiet: &RwLock<()>) {
+        let at_rest = quiet.write().await;
         let no_room = compose::make_room(&self.config, state).await.err().map(|failure| failure.line());
+        drop(at_rest);
         self.no_room.send_if_modified(|told| {
             let changed = *told != no_room;
             if changed && let Some(why) = &no_room {
@@ -67,13 +69,16 @@ impl Caretaker {
         });
     }
 
-    async fn collect(&self, state: &StateFolder) -> Result<Room, Failure> {
+    /// Collects while every pipeline rests between two steps: what a snapshot is about to name must not go.
+    async fn collect(&self, state: &StateFolder, quiet: &RwLock<()>) -> Result<Room, Failure> {
+        let at_rest = quiet.write().await;
         let collected = compose::collect(&self.config, state, false).await;
+        drop(at_rest);
         match &collected {
             Ok(room) => tracing::info!(rows = room.collected.rows, files = room.collected.blobs, bytes = room.collected.bytes, "collected"),
             Err(failure) => tracing::error!("could not collect: {}", failure.line()),
         }
-        self.look(state).await;
+        self.look(state, quiet).await;
         collected
     }
 }

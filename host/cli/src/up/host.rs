@@ -12,7 +12,7 @@ use tidegate_sandbox::Sandbox;
 use tidegate_serve::{LabelSink as _, Ports, ServeError, ServeSettings, Server, TokenFile, TokenRole};
 use tidegate_store::{StateFolder, Upkeep};
 use tidegate_vocab::{Clock, Contract, Digest, PipelineId, PluginName, SimulatedClock, Timestamp};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, RwLock, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -93,7 +93,7 @@ pub async fn up(config: Config, state: &StateFolder, options: Options, terminal:
     terminal.said(&format!("tidegate up: http://{address}/ (Ctrl-C stops)"), || json!({ "listening": address.to_string() }));
     tokio::select! {
         () = controlled => {}
-        () = caretaker.run(state) => {}
+        () = caretaker.run(state, &host.quiet) => {}
         () = told_to_stop() => {}
         () = all_ended(replays), if options.once => {}
     }
@@ -161,6 +161,7 @@ struct Host {
     sandbox: Sandbox,
     stores: Stores,
     upkeep: Arc<dyn Upkeep>,
+    quiet: Arc<RwLock<()>>,
     no_room: watch::Receiver<Option<String>>,
     table: RouteTable,
     /// The simulated clocks of pipelines whose history is replayed.
@@ -183,8 +184,8 @@ impl Host {
             None => BTreeMap::new(),
         };
         let table = RouteTable::new(&config);
-        let upkeep = Arc::clone(&state.meta) as _;
-        Ok(Host { config, sandbox, stores, upkeep, no_room, table, replayed: Arc::new(replayed), rows_per_second: options.replay })
+        let (upkeep, quiet) = (Arc::clone(&state.meta) as _, Arc::new(RwLock::new(())));
+        Ok(Host { config, sandbox, stores, upkeep, quiet, no_room, table, replayed: Arc::new(replayed), rows_per_second: options.replay })
     }
 
     fn clock_of(&self, pipeline: &PipelineConfig) -> Arc<dyn Clock> {
@@ -245,8 +246,8 @@ impl Keeper {
             replay.clock.advance_to(last);
         }
         let router = Router::new(Arc::clone(&host.config), self.pipeline.clone(), stores, host.sandbox.clone(), host.table.clone());
-        let (upkeep, no_room) = (Arc::clone(&host.upkeep), host.no_room.clone());
-        Ok(Actor { pipeline: opened, board: self.board.clone(), router, replay, upkeep, no_room, stop: self.stop.clone() })
+        let (upkeep, quiet, no_room) = (Arc::clone(&host.upkeep), Arc::clone(&host.quiet), host.no_room.clone());
+        Ok(Actor { pipeline: opened, board: self.board.clone(), router, replay, upkeep, quiet, no_room, stop: self.stop.clone() })
     }
 
     fn replay(&self, pipeline: &PipelineConfig) -> Option<Replay> {
