@@ -142,12 +142,9 @@ fn row_count(tensors: &[Tensor<'_>], rows_max: usize) -> Result<usize, Refusal> 
 
 fn check_shape(tensor: &Tensor<'_>, rows: usize) -> Result<(), Refusal> {
     let name = shortened(&tensor.name.0);
-    let extent = match tensor.shape[..] {
-        [extent] | [extent, 1] => extent,
-        _ => {
-            let found: Vec<String> = tensor.shape.iter().take(8).map(u64::to_string).collect();
-            return Err(Refusal::bad(format!("tensor `{name}` has the shape [{}]; expected [rows] or [rows, 1]", found.join(", "))));
-        }
+    let extent = match (tensor.shape.count, tensor.shape.first) {
+        (1, [extent, _]) | (2, [extent, 1]) => extent,
+        _ => return Err(Refusal::bad(format!("tensor `{name}` has the shape {}; expected [rows] or [rows, 1]", tensor.shape))),
     };
     let found = tensor.data.0.len();
     if extent != found as u64 {
@@ -251,6 +248,6 @@ fn shown(cell: &Cell<'_>) -> String {
 }
 
 /// Text of a request as messages repeat it.
-pub(crate) fn shortened(text: &str) -> String {
-    text.chars().take(80).collect()
+pub(crate) fn shortened(text: &str) -> &str {
+    text.char_indices().nth(80).map_or(text, |(end, _)| &text[..end])
 }

@@ -38,7 +38,7 @@ pub(crate) struct Tensor<'a> {
     #[serde(borrow)]
     pub name: Text<'a>,
     /// Its extents.
-    pub shape: Vec<u64>,
+    pub shape: Shape,
     /// Its type.
     #[serde(borrow)]
     pub datatype: Text<'a>,
@@ -100,6 +100,51 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             }
         }
         deserializer.deserialize_str(OfText).map(Text)
+    }
+}
+
+/// The extents of a tensor. More than two are refused, so only as many are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// The first two; 0 where there are fewer.
+    pub first: [u64; 2],
+    /// How many there are.
+    pub count: usize,
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Shape, D::Error> {
+        struct Extents;
+        impl<'de> Visitor<'de> for Extents {
+            type Value = Shape;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of extents")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+                let mut shape = Shape::default();
+                while let Some(extent) = list.next_element()? {
+                    if let Some(place) = shape.first.get_mut(shape.count) {
+                        *place = extent;
+                    }
+                    shape.count += 1;
+                }
+                Ok(shape)
+            }
+        }
+        deserializer.deserialize_seq(Extents)
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.count, self.first) {
+            (0, _) => f.write_str("[]"),
+            (1, [extent, _]) => write!(f, "[{extent}]"),
+            (2, [extent, second]) => write!(f, "[{extent}, {second}]"),
+            (_, [extent, second]) => write!(f, "[{extent}, {second}, …]"),
+        }
     }
 }
 

@@ -67,6 +67,7 @@ async fn inference_requests_that_are_not() {
             400,
             "has the shape [1, 2]; expected [rows] or [rows, 1]",
         ),
+        ("three dimensions", with(tensor("x", json!([1, 1, 1]), "FP64", json!([1]))), 400, "has the shape [1, 1, …]"),
         ("no dimension", with(tensor("x", json!([]), "FP64", json!([1]))), 400, "has the shape []"),
         ("another extent", with(tensor("x", json!([3]), "FP64", json!([1, 2]))), 400, "tensor `x` has 2 values; its shape says 3"),
         ("a negative extent", with(tensor("x", json!([-1]), "FP64", json!([1]))), 400, "invalid value: integer `-1`"),
