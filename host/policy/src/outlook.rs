@@ -59,10 +59,10 @@ mod tests {
         TriggerRule { kind, cooldown_rows: None, cooldown: None, min_new_rows: None, rejections_max: None }
     }
 
-    fn check(rules: &[TriggerRule], told: impl FnOnce(&mut TriggerState), expected: &[&str]) {
+    fn check(rule: &TriggerRule, told: impl FnOnce(&mut TriggerState), expected: &str) {
         let mut state = TriggerState::new();
         told(&mut state);
-        assert_eq!(outlook(rules, &state, Timestamp(0)), expected);
+        assert_eq!(outlook(std::slice::from_ref(rule), &state, Timestamp(0)), [expected]);
     }
 
     #[test]
@@ -71,28 +71,28 @@ mod tests {
         let error = rule(TriggerKind::Error { detector: crate::Detector::Adwin });
         let rested = TriggerRule { cooldown_rows: Some(500), ..error.clone() };
         let nightly = rule(TriggerKind::Schedule { cron: "0 3 * * *".into() });
-        check(&[volume.clone()], |_| {}, &["volume: 0 of 1,000 new rows have arrived"]);
-        check(&[volume], |state| state.rows_committed(1_312), &["volume: 1,312 of 1,000 new rows have arrived"]);
-        check(&[error.clone()], |_| {}, &["error: no labelled row has been compared yet"]);
+        check(&volume, |_| {}, "volume: 0 of 1,000 new rows have arrived");
+        check(&volume, |state| state.rows_committed(1_312), "volume: 1,312 of 1,000 new rows have arrived");
+        check(&error, |_| {}, "error: no labelled row has been compared yet");
         check(
-            &[error.clone()],
-            |state| state.errors_matured(&[error], &[true, false, false, false]),
-            &["error: 25.0 % of the last 4 labelled rows were wrong, no change is noticed"],
+            &error,
+            |state| state.errors_matured(std::slice::from_ref(&error), &[true, false, false, false]),
+            "error: 25.0 % of the last 4 labelled rows were wrong, no change is noticed",
         );
         check(
-            &[rested],
+            &rested,
             |state| {
                 state.run_finished(Timestamp(0), None);
                 state.rows_committed(120);
             },
-            &["error: no labelled row has been compared yet; it rests for 380 more rows"],
+            "error: no labelled row has been compared yet; it rests for 380 more rows",
         );
-        check(&[nightly], |_| {}, &["schedule `0 3 * * *`: next at 1970-01-01T03:00:00Z"]);
+        check(&nightly, |_| {}, "schedule `0 3 * * *`: next at 1970-01-01T03:00:00Z");
         let tripped = TriggerRule { rejections_max: Some(1), ..rule(TriggerKind::Volume { new_rows: 5 }) };
         check(
-            &[tripped],
+            &tripped,
             |state| state.run_finished(Timestamp(0), Some(tidegate_vocab::DecisionKind::Reject)),
-            &["volume: 0 of 5 new rows have arrived; it is silent after 1 rejections in a row, until a promotion"],
+            "volume: 0 of 5 new rows have arrived; it is silent after 1 rejections in a row, until a promotion",
         );
     }
 }

@@ -150,7 +150,6 @@ pub fn export(global: &Global, number: VersionNo, folder: &Path, terminal: &Term
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "folders that operators name are made by the command line")]
 fn make_folder(folder: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(folder).map_err(|error| {
         let text = format!("could not make the folder `{}`", folder.display());

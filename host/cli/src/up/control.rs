@@ -221,7 +221,6 @@ impl Socket {
     ///
     /// # Errors
     /// A [`Failure`] when the folder does not allow it.
-    #[expect(clippy::disallowed_methods, reason = "the socket is the host's own, not a file of the store")]
     pub fn bind(folder: &Path) -> Result<Socket, Failure> {
         let path = folder.join(SOCKET);
         let failed = |error: std::io::Error| {
@@ -266,7 +265,6 @@ impl Socket {
 }
 
 impl Drop for Socket {
-    #[expect(clippy::disallowed_methods, reason = "the socket is the host's own, not a file of the store")]
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }

@@ -11,7 +11,7 @@ use tidegate_policy::GateRows;
 use tidegate_sandbox::Sandbox;
 use tidegate_serve::{LabelSink as _, Ports, ServeError, ServeSettings, Server, TokenFile, TokenRole};
 use tidegate_store::{StateFolder, Upkeep};
-use tidegate_vocab::{Clock, Contract, Digest, PipelineId, PluginName, SimulatedClock, Timestamp};
+use tidegate_vocab::{Clock, Digest, PipelineId, PluginName, SimulatedClock, Timestamp};
 use tokio::sync::{Mutex, RwLock, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,7 +20,7 @@ use super::actor::{Actor, INBOX_MAX, Message};
 use super::board::{Board, PluginBook};
 use super::caretaker::Caretaker;
 use super::control::{Answer, Command, Socket};
-use super::labels::Labels;
+use super::labels::{LabelPlace, Labels};
 use super::observer::{self, Watch};
 use super::prediction_log::prediction_log;
 use super::reload::{Place, Reloader, Seen};
@@ -116,7 +116,7 @@ fn unserved(error: ServeError) -> Failure {
 
 /// The pipelines at work, and the ways to each.
 struct Crew {
-    inboxes: BTreeMap<PipelineId, (Arc<Contract>, mpsc::Sender<Message>)>,
+    inboxes: BTreeMap<PipelineId, LabelPlace>,
     boards: BTreeMap<PipelineId, Board>,
     places: BTreeMap<PipelineId, Place>,
     in_use: BTreeMap<PluginName, Digest>,

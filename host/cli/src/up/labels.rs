@@ -14,6 +14,9 @@ use super::actor::Message;
 use super::prediction_log::PredictionLog;
 use crate::compose::clock::SystemClock;
 
+/// What labels need to know of a pipeline: its contract, and where to say that they have come.
+pub type LabelPlace = (Arc<Contract>, mpsc::Sender<Message>);
+
 /// Where the server and the control socket put labels.
 #[derive(Clone)]
 pub struct Labels {
@@ -21,8 +24,8 @@ pub struct Labels {
     pub stores: Stores,
     /// What was answered a moment ago may not be in the store yet.
     pub log: PredictionLog,
-    /// Each pipeline's contract and inbox.
-    pub pipelines: Arc<BTreeMap<PipelineId, (Arc<Contract>, mpsc::Sender<Message>)>>,
+    /// Every pipeline.
+    pub pipelines: Arc<BTreeMap<PipelineId, LabelPlace>>,
 }
 
 #[async_trait]

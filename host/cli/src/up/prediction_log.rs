@@ -1,8 +1,8 @@
 //! The prediction log: answered rows go into a bounded queue, and from there to the store in groups.
 //!
 //! Stated loss: rows answered within the last [`GROUP_MS`] before a host is killed may not be in the log; a host that is stopped
-//! writes them all. When the store falls behind by more than [`QUEUE_ROWS_MAX`] rows, further rows are shed and counted; a reply is
-//! never held up.
+//! writes them all. When the store falls behind by more than [`QUEUE_ROWS_MAX`] rows or [`QUEUE_REQUESTS_MAX`] requests, further
+//! rows are shed and counted; a reply is never held up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 const GROUP_MS: u64 = 100;
 /// Rows that wait at most.
 const QUEUE_ROWS_MAX: usize = 100_000;
+/// Requests that wait at most.
+const QUEUE_REQUESTS_MAX: usize = 65_536;
 /// Time between two attempts to write when the store fails.
 const RETRY_MS: u64 = 1_000;
 
@@ -30,22 +32,21 @@ enum Item {
 /// Where the server puts answered rows.
 #[derive(Clone)]
 pub struct PredictionLog {
-    queue: mpsc::UnboundedSender<Item>,
+    queue: mpsc::Sender<Item>,
     waiting: Arc<AtomicUsize>,
     shed: Arc<AtomicU64>,
 }
 
 /// Writes what is in the queue.
 pub struct Writer {
-    queue: mpsc::UnboundedReceiver<Item>,
+    queue: mpsc::Receiver<Item>,
     waiting: Arc<AtomicUsize>,
     stores: Stores,
 }
 
 /// A log over `stores`, and its writer.
 pub fn prediction_log(stores: Stores) -> (PredictionLog, Writer) {
-    // The bound is on rows, which `waiting` counts; the channel itself counts requests.
-    let (sender, receiver) = mpsc::unbounded_channel();
+    let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS_MAX);
     let waiting = Arc::new(AtomicUsize::new(0));
     let log = PredictionLog { queue: sender, waiting: Arc::clone(&waiting), shed: Arc::default() };
     (log, Writer { queue: receiver, waiting, stores })
@@ -60,7 +61,7 @@ impl PredictionLog {
     /// Waits until everything that was logged before is in the store, or the writer has gone.
     pub async fn flush(&self) {
         let (done, written) = oneshot::channel();
-        if self.queue.send(Item::Flush(done)).is_ok() {
+        if self.queue.send(Item::Flush(done)).await.is_ok() {
             let _ = written.await;
         }
     }
@@ -70,7 +71,7 @@ impl PredictionSink for PredictionLog {
     fn log(&self, pipeline: &PipelineId, predictions: Vec<LoggedPrediction>) -> bool {
         let rows = predictions.len();
         let fits = self.waiting.fetch_add(rows, Ordering::Relaxed) + rows <= QUEUE_ROWS_MAX;
-        if fits && self.queue.send(Item::Rows(pipeline.clone(), predictions)).is_ok() {
+        if fits && self.queue.try_send(Item::Rows(pipeline.clone(), predictions)).is_ok() {
             return true;
         }
         self.waiting.fetch_sub(rows, Ordering::Relaxed);
