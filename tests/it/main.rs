@@ -5,7 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test that cannot go on panics, and says so to a person")]
 
+mod client;
 mod disk_full;
+mod harbour;
 mod host;
 mod kill;
 mod long_line;
@@ -15,4 +17,6 @@ mod rows;
 mod scenarios;
 mod script;
 mod server;
+mod service;
+mod up_loop;
 mod volatile;

@@ -30,7 +30,7 @@ use crate::up::load_arm;
 pub fn predict(global: &Global, options: &Predict, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
-    compose::with_state(&config, async |state| {
+    compose::with_state_to_read(&config, async |state| {
         let number = version(state, chosen, options.number).await?;
         let sandbox = compose::sandbox(&config, state)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -134,7 +134,7 @@ pub fn model_files(folder: &Path) -> Result<(Vec<u8>, Vec<u8>), Failure> {
 pub fn export(global: &Global, number: VersionNo, folder: &Path, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
-    compose::with_state(&config, async |state| {
+    compose::with_state_to_read(&config, async |state| {
         let version = state.meta.version(&chosen.id, number).await?;
         let unknown = || Failure::usage(format!("there is no {number}"), "`tidegate models` lists the versions");
         let version = version.ok_or_else(unknown)?;
