@@ -84,8 +84,13 @@ pub fn labels_file(minutes: &[Minute]) -> String {
     format!("id,label,known_at\n{}", minutes.iter().map(line).collect::<String>())
 }
 
-/// Asks for the answers to minutes, in the Open Inference Protocol.
+/// Asks for the answers to minutes, in the Open Inference Protocol; panics where nothing comes back.
 pub fn ask(client: &mut Client, minutes: &[Minute]) -> Reply {
+    send(client, minutes).unwrap()
+}
+
+/// The same where the connection may break.
+pub fn send(client: &mut Client, minutes: &[Minute]) -> std::io::Result<Reply> {
     let tensor = |name: &str, datatype: &str, value: &dyn Fn(&Minute) -> Value| {
         let data: Vec<Value> = minutes.iter().map(value).collect();
         json!({ "name": name, "datatype": datatype, "shape": [data.len()], "data": data })
@@ -95,7 +100,7 @@ pub fn ask(client: &mut Client, minutes: &[Minute]) -> Reply {
         tensor("wind", "FP64", &|of| of.wind.into()),
         tensor("swell", "FP64", &|of| of.swell.into()),
     ];
-    client.post("/v2/models/harbour/infer", &json!({ "inputs": inputs }))
+    client.send("POST", "/v2/models/harbour/infer", &json!({ "inputs": inputs }).to_string())
 }
 
 /// The share of minutes that a reply got right.

@@ -12,6 +12,7 @@ mod command;
 mod demo;
 mod plugins;
 mod repo;
+mod servers;
 mod setup;
 mod test;
 mod tidy;

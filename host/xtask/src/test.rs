@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use crate::command::run;
 use crate::repo::{GUEST_TARGET, Repo};
-use crate::{demo, plugins, setup, tidy};
+use crate::{demo, plugins, servers, setup, tidy};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -26,7 +26,7 @@ enum Step {
     Fmt,
     /// What no compiler checks
     Tidy,
-    /// The WebAssembly target
+    /// The WebAssembly target, and the servers that tests talk to
     Setup,
     /// The components
     Plugins,
@@ -63,7 +63,10 @@ fn perform(repo: &Repo, step: Step) -> Result<()> {
             each_guest(repo, |folder| run(repo.guest_cargo(folder).args(["fmt", "--all", "--check"])))
         }
         Step::Tidy => tidy::tidy(repo),
-        Step::Setup => setup::setup(repo),
+        Step::Setup => {
+            setup::setup(repo)?;
+            servers::prometheus(repo).map(|_| ())
+        }
         Step::Plugins => plugins::plugins(repo).map(|built| plugins::print(&built)),
         Step::Clippy => {
             run(repo.xtask_cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
@@ -88,6 +91,8 @@ fn perform(repo: &Repo, step: Step) -> Result<()> {
             run(&mut repo.xtask_cargo("test"))?;
             let mut tests = repo.cargo();
             tests.env("TIDEGATE_BIN", repo.tidegate()).env("TIDEGATE_PLUGINS", repo.plugin_folder());
+            let prometheus = servers::prometheus(repo)?;
+            tests.env("TIDEGATE_PROMETHEUS", prometheus.server).env("TIDEGATE_PROMTOOL", prometheus.promtool);
             run(tests.env("TIDEGATE_TEST_GUESTS", repo.test_guest_folder()).args(["test", "--workspace"]))
         }
     }

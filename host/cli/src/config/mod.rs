@@ -249,9 +249,6 @@ impl Config {
     /// Whether the file has sections that `command` has no use for, as one note; `None` where it uses all of them.
     pub fn unserved(&self, command: &str) -> Option<String> {
         let mut sections = Vec::new();
-        if self.serve.is_some() && command == "backtest" {
-            sections.push("[serve]".to_owned());
-        }
         for pipeline in self.pipelines.iter().filter(|pipeline| pipeline.rollout.is_some()) {
             sections.push(format!("[pipeline.{}.rollout]", pipeline.id));
         }
