@@ -103,11 +103,23 @@ impl Actor {
                 self.told(message, &mut pace).await;
             }
         }
+        self.last_words(inbox).await;
         pace.cancel.store(true, Ordering::Relaxed);
         if let Some((run, training)) = pace.training.take() {
             // It leaves a checkpoint and ends; the next start goes on from there.
             let _ = training.await;
             tracing::info!(%run, "training broken off at a checkpoint");
+        }
+    }
+
+    /// Notes that wait when the host stops are of things that have happened; whoever waits for an answer is told by its silence.
+    async fn last_words(&mut self, inbox: &mut mpsc::Receiver<Message>) {
+        while let Ok(message) = inbox.try_recv() {
+            if let Message::Note(kind, body) = message
+                && let Err(error) = self.pipeline.note(kind, body).await
+            {
+                self.stalled(&error.into());
+            }
         }
     }
 
