@@ -72,6 +72,8 @@ pub struct Actor {
 struct Pace {
     poll_at: Instant,
     backoff_ms: u64,
+    /// The last poll failed: a look at labels that goes well in between does not mend the source.
+    poll_failed: bool,
     source: SourceState,
     training: Option<(RunId, JoinHandle<Result<Trained, PipelineError>>)>,
     cancel: Arc<AtomicBool>,
@@ -81,14 +83,17 @@ impl Actor {
     /// Works until the host stops. Errors of steps are shown, logged and tried again; they end nothing.
     pub async fn run(mut self, inbox: &mut mpsc::Receiver<Message>) {
         let cancel = Arc::new(AtomicBool::new(false));
-        let mut pace = Pace { poll_at: Instant::now(), backoff_ms: BACKOFF_MS.0, source: SourceState::More, training: None, cancel };
+        let (backoff_ms, source) = (BACKOFF_MS.0, SourceState::More);
+        let mut pace = Pace { poll_at: Instant::now(), backoff_ms, poll_failed: false, source, training: None, cancel };
         if let Err(error) = self.router.refresh().await {
             self.stalled(&error);
         }
         while !self.stop.is_cancelled() {
             let worked = match self.step(&mut pace).await {
                 Ok(worked) => {
-                    pace.backoff_ms = BACKOFF_MS.0;
+                    if !pace.poll_failed {
+                        pace.backoff_ms = BACKOFF_MS.0;
+                    }
                     worked
                 }
                 Err(error) => {
@@ -128,7 +133,9 @@ impl Actor {
         let mut worked = false;
         let no_room = self.no_room.borrow().clone();
         if no_room.is_none() && Instant::now() >= pace.poll_at {
+            pace.poll_failed = true;
             worked |= self.poll(pace).await?;
+            pace.poll_failed = false;
         }
         worked |= self.pipeline.handle(Event::Observe).await? == Outcome::Moved;
         worked |= self.advance(pace).await?;
@@ -308,7 +315,9 @@ impl Actor {
         self.board.write(|live| {
             live.now = now;
             live.rows = pipeline.rows_total();
-            live.stalled = None;
+            if !pace.poll_failed {
+                live.stalled = None;
+            }
             live.next = next;
             live.chain = Some(pipeline.chain());
             live.components = components;
