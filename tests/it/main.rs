@@ -19,4 +19,8 @@ mod script;
 mod server;
 mod service;
 mod up_loop;
+mod up_pipelines;
+mod up_plugins;
+mod up_requests;
+mod up_versions;
 mod volatile;
