@@ -8,6 +8,7 @@ use crate::client::{Client, Reply};
 use crate::host::World;
 use crate::rows::Rows;
 use crate::scenarios::BASE;
+use crate::service::{Service, wait};
 
 /// The first line of the rows: the truth is not among them.
 const HEADER: &str = "minute,wind,swell\n";
@@ -64,6 +65,27 @@ pub fn arrive(world: &World, minutes: &[Minute]) {
         writeln!(text, "{minute},{wind},{swell}").unwrap();
     }
     std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// A host in `world` with a champion, and the minutes that it has seen.
+pub fn with_champion(world: &World) -> (Service, Vec<Minute>) {
+    arrive(world, &[]);
+    let service = Service::start(world);
+    let mut labeller = Client::with_token(service.address(), &service.token("label").unwrap());
+    let all = minutes(Rows { first_day: 0, count: 1_100, seed: 1, noise: 0.1, flipped: false });
+    // The row that makes a run due comes when all others before it have their labels; the gate judges the rows behind it.
+    for rows in [&all[..799], &all[799..800], &all[800..]] {
+        arrive(world, rows);
+        let upto = rows.last().map(|last| last.minute + 1);
+        service.until("harbour", "the rows are in", |pipeline| pipeline["rows"].as_u64() == upto);
+        if upto == Some(800) {
+            service.until("harbour", "the gate waits", |pipeline| pipeline["run"]["waiting_rows"] == 200);
+        }
+        assert_eq!(labeller.post("/v1/labels", &labels(rows)).status, 200);
+    }
+    let mut client = service.client();
+    wait("a version answers", || (ask(&mut client, &all[..1]).status == 200).then_some(()));
+    (service, all)
 }
 
 /// When the truth of a minute is known.

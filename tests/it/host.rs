@@ -22,14 +22,16 @@ const SHIPPED: [&str; 14] = [
     "webhook",
 ];
 /// Guests that a world has when it asks for them.
-const GUESTS: [&str; 4] = ["hostile-alerter", "hostile-cleaner", "hostile-evaluator", "hostile-source"];
+const GUESTS: [&str; 5] = ["endless-cleaner", "hostile-alerter", "hostile-cleaner", "hostile-evaluator", "hostile-source"];
 
 /// Where the built things are.
 pub struct Built {
     /// The binary.
     pub tidegate: PathBuf,
-    plugins: PathBuf,
-    guests: PathBuf,
+    /// The shipped plugins.
+    pub plugins: PathBuf,
+    /// Guests that only tests load.
+    pub guests: PathBuf,
 }
 
 /// The folder of this package, as cargo says when it runs the tests: checkouts that share a target folder share this binary.

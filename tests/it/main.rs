@@ -21,4 +21,8 @@ mod server;
 mod service;
 mod up_kill;
 mod up_loop;
+mod up_pipelines;
+mod up_plugins;
+mod up_requests;
+mod up_versions;
 mod volatile;

@@ -74,6 +74,8 @@ pub struct Actor {
 struct Pace {
     poll_at: Instant,
     backoff_ms: u64,
+    /// The last poll failed: a look at labels that goes well in between does not mend the source.
+    poll_failed: bool,
     source: SourceState,
     training: Option<(RunId, JoinHandle<Result<Trained, PipelineError>>)>,
     cancel: Arc<AtomicBool>,
@@ -83,14 +85,17 @@ impl Actor {
     /// Works until the host stops. Errors of steps are shown, logged and tried again; they end nothing.
     pub async fn run(mut self, inbox: &mut mpsc::Receiver<Message>) {
         let cancel = Arc::new(AtomicBool::new(false));
-        let mut pace = Pace { poll_at: Instant::now(), backoff_ms: BACKOFF_MS.0, source: SourceState::More, training: None, cancel };
+        let (backoff_ms, source) = (BACKOFF_MS.0, SourceState::More);
+        let mut pace = Pace { poll_at: Instant::now(), backoff_ms, poll_failed: false, source, training: None, cancel };
         if let Err(error) = self.router.refresh().await {
             self.stalled(&error);
         }
         while !self.stop.is_cancelled() {
             let worked = match self.step(&mut pace).await {
                 Ok(worked) => {
-                    pace.backoff_ms = BACKOFF_MS.0;
+                    if !pace.poll_failed {
+                        pace.backoff_ms = BACKOFF_MS.0;
+                    }
                     worked
                 }
                 Err(error) => {
@@ -105,11 +110,23 @@ impl Actor {
                 self.told(message, &mut pace).await;
             }
         }
+        self.last_words(inbox).await;
         pace.cancel.store(true, Ordering::Relaxed);
         if let Some((run, training)) = pace.training.take() {
             // It leaves a checkpoint and ends; the next start goes on from there.
             let _ = training.await;
             tracing::info!(%run, "training broken off at a checkpoint");
+        }
+    }
+
+    /// Notes that wait when the host stops are of things that have happened; whoever waits for an answer is told by its silence.
+    async fn last_words(&mut self, inbox: &mut mpsc::Receiver<Message>) {
+        while let Ok(message) = inbox.try_recv() {
+            if let Message::Note(kind, body) = message
+                && let Err(error) = self.pipeline.note(kind, body).await
+            {
+                self.stalled(&error.into());
+            }
         }
     }
 
@@ -120,7 +137,9 @@ impl Actor {
         let mut worked = false;
         let no_room = self.no_room.borrow().clone();
         if no_room.is_none() && Instant::now() >= pace.poll_at {
+            pace.poll_failed = true;
             worked |= self.poll(pace).await?;
+            pace.poll_failed = false;
         }
         worked |= self.pipeline.handle(Event::Observe).await? == Outcome::Moved;
         worked |= self.advance(pace).await?;
@@ -304,7 +323,9 @@ impl Actor {
         self.board.write(|live| {
             live.now = now;
             live.rows = pipeline.rows_total();
-            live.stalled = None;
+            if !pace.poll_failed {
+                live.stalled = None;
+            }
             live.next = next;
             live.chain = Some(pipeline.chain());
             live.components = components;

@@ -10,7 +10,7 @@ use tidegate_model::Model;
 use tidegate_pipeline::Stores;
 use tidegate_sandbox::{CallError, Cleaner, Plugin, PluginSettings, Sandbox};
 use tidegate_serve::{Arm, Clean, CleanedRequest, ModelRoute, Routes};
-use tidegate_vocab::{Alias, Batch, Clock, Contract, ModelVersion, PipelineId, VersionNo, VersionState};
+use tidegate_vocab::{Alias, Batch, Clock, Contract, ContractColumn, ModelVersion, PipelineId, Role, VersionNo, VersionState};
 use tokio::sync::watch;
 
 use crate::compose;
@@ -72,13 +72,15 @@ pub struct Router {
     table: RouteTable,
     loaded: BTreeMap<VersionNo, Arc<Arm>>,
     champion: Option<VersionNo>,
+    /// The contract that the champion learned by, where there is one.
+    learned: Option<Contract>,
     announced: bool,
 }
 
 impl Router {
     /// A router for one pipeline; nothing is announced yet.
     pub fn new(config: Arc<Config>, pipeline: PipelineId, stores: Stores, sandbox: Sandbox, table: RouteTable) -> Router {
-        Router { config, pipeline, stores, sandbox, table, loaded: BTreeMap::new(), champion: None, announced: false }
+        Router { config, pipeline, stores, sandbox, table, loaded: BTreeMap::new(), champion: None, learned: None, announced: false }
     }
 
     /// Announces who answers, if that has changed.
@@ -118,16 +120,30 @@ impl Router {
             };
             loaded.insert(number, arm);
         }
+        self.learned = match champion {
+            Some(number) => self.learned_by(number).await?,
+            None => None,
+        };
         (self.loaded, self.champion, self.announced) = (loaded, champion, true);
         self.announce();
         Ok(())
+    }
+
+    /// The contract of the rows that a version was trained on.
+    async fn learned_by(&self, number: VersionNo) -> Result<Option<Contract>, Failure> {
+        let Some(version) = self.stores.meta.version(&self.pipeline, number).await? else { return Ok(None) };
+        Ok(self.stores.meta.snapshot(&version.snapshot).await?.map(|snapshot| snapshot.contract))
     }
 
     fn announce(&self) {
         let Some(config) = self.config.pipelines.iter().find(|pipeline| pipeline.id == self.pipeline) else { return };
         let champion = self.champion.and_then(|number| self.loaded.get(&number)).cloned();
         let champion = champion.ok_or_else(|| nobody_yet(config));
-        let (contract, versions) = (Arc::new(config.contract.clone()), self.loaded.clone());
+        let contract = match &self.learned {
+            Some(learned) => asked(&config.contract, learned),
+            None => config.contract.clone(),
+        };
+        let (contract, versions) = (Arc::new(contract), self.loaded.clone());
         self.table.announce(&self.pipeline, Announced { contract, champion, versions });
     }
 }
@@ -172,6 +188,16 @@ async fn serving_cleaners(
         cleaners.push(Arc::new(ready));
     }
     Ok(cleaners)
+}
+
+/// What requests are held to: the contract in the settings, but with the features that the champion learned. Columns that it does
+/// not know may be sent, and are not looked at. So a contract that nobody has accepted yet changes nothing for those who ask.
+fn asked(settings: &Contract, learned: &Contract) -> Contract {
+    let mut columns = learned.columns.clone();
+    let unknown = settings.columns.iter().filter(|column| columns.iter().all(|known| known.name != column.name));
+    let unknown: Vec<ContractColumn> = unknown.map(|column| ContractColumn { role: Role::Slice, ..column.clone() }).collect();
+    columns.extend(unknown);
+    Contract { columns, ..settings.clone() }
 }
 
 /// Why nobody answers, and what is missing.
