@@ -40,6 +40,10 @@ struct Ledger {
     asked: BTreeSet<u64>,
     /// Of these, ids whose answer came.
     answered: BTreeSet<u64>,
+    /// Of these, ids whose answer came in an earlier life: a kill may have taken their place in the log.
+    before: BTreeSet<u64>,
+    /// Of these, ids that are not in the log.
+    lost: BTreeSet<u64>,
     /// Labels that were acknowledged.
     acknowledged: BTreeSet<u64>,
     /// Labels that were sent; those of the request in flight may have been kept or not.
@@ -106,6 +110,7 @@ fn more_rows(world: &World, ledger: &Mutex<Ledger>, count: u64) {
     arrive(world, &minutes(Rows { first_day: ledger.arrived, count, seed: 1, noise: 0.1, flipped: false }));
     ledger.arrived += count;
     ledger.requests = 0;
+    ledger.before = ledger.answered.clone();
 }
 
 /// Asks and labels, one request after the other, until the connection breaks.
@@ -126,15 +131,30 @@ fn step(asking: &mut Client, labelling: &mut Client, ledger: &Mutex<Ledger>) -> 
         let mut ledger = ledger.lock().unwrap();
         ledger.requests += 1;
         let id = ledger.asked.last().map_or(ASKED_FROM, |last| last + 1);
-        let due: Vec<u64> = ledger.answered.difference(&ledger.sent).copied().collect();
+        let due: Vec<u64> = ledger.answered.difference(&ledger.sent).filter(|id| !ledger.lost.contains(id)).copied().collect();
         (id, due)
     };
     if due.len() >= 5 {
+        let known: Vec<u64> = {
+            let ledger = ledger.lock().unwrap();
+            due.iter().filter(|id| !ledger.before.contains(id)).copied().collect()
+        };
+        // Those of this life are in the log by the time that a label asks for them; of those before, some may be lost.
+        let due = if known.len() >= 5 { known } else { due };
         ledger.lock().unwrap().sent.extend(&due);
         let truth: Vec<Minute> = due.iter().map(|id| minute(*id)).collect();
         let reply = labelling.send("POST", "/v1/labels", &labels(&truth).to_string())?;
+        let mut ledger = ledger.lock().unwrap();
+        if reply.status == 422 {
+            let lost =
+                reply.json()["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().parse().unwrap()).collect::<BTreeSet<u64>>();
+            assert!(lost.is_subset(&ledger.before), "answers of this very life are lost: {lost:?}");
+            due.iter().for_each(|id| _ = ledger.sent.remove(id));
+            ledger.lost.extend(lost);
+            return Ok(());
+        }
         assert_eq!(reply.status, 200, "labels for {due:?}: {}", reply.body);
-        ledger.lock().unwrap().acknowledged.extend(&due);
+        ledger.acknowledged.extend(&due);
         return Ok(());
     }
     ledger.lock().unwrap().asked.insert(id);
@@ -181,7 +201,8 @@ fn accounted_for(world: &World, ledger: &Mutex<Ledger>) {
     let predictions = settled["predictions"].as_u64().unwrap();
     let (least, most) = (count as u64, ledger.asked.len() as u64);
     assert!((least..=most).contains(&predictions), "{predictions} predictions logged, {least} were labelled and {most} asked for");
-    eprintln!("{predictions} predictions logged of {} answered, {labelled} labels, {} rows", ledger.answered.len(), ledger.arrived);
+    let (answered, lost, arrived) = (ledger.answered.len(), ledger.lost.len(), ledger.arrived);
+    eprintln!("{predictions} predictions logged of {answered} answered, {lost} seen to be lost, {labelled} labels, {arrived} rows");
     service.stop();
     let journal = world.json(&["journal", "show"]);
     let of = |kind: &str| {

@@ -245,7 +245,11 @@ impl Keeper {
         if let (Some(replay), Some(last)) = (&replay, opened.last_event_time()) {
             replay.clock.advance_to(last);
         }
-        let router = Router::new(Arc::clone(&host.config), self.pipeline.clone(), stores, host.sandbox.clone(), host.table.clone());
+        let mut router = Router::new(Arc::clone(&host.config), self.pipeline.clone(), stores, host.sandbox.clone(), host.table.clone());
+        // Before anybody listens: whoever served before the start answers the first request.
+        if let Err(failure) = router.refresh().await {
+            tracing::error!(pipeline = %self.pipeline, "its champion does not load: {}", failure.line());
+        }
         let (upkeep, quiet, no_room) = (Arc::clone(&host.upkeep), Arc::clone(&host.quiet), host.no_room.clone());
         Ok(Actor { pipeline: opened, board: self.board.clone(), router, replay, upkeep, quiet, no_room, stop: self.stop.clone() })
     }
