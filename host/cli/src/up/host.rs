@@ -303,7 +303,13 @@ impl Orders {
             }
             Command::AcceptContract { reason, operator } => match self.config.pipeline(Some(pipeline.as_str())) {
                 Ok(settings) => match accept_contract(&self.stores, &pipeline, &settings.contract, &operator, &reason).await {
-                    Ok(difference) => Answer::Accepted { difference },
+                    Ok(difference) => {
+                        if let Some((_, inbox)) = self.labels.pipelines.get(&pipeline) {
+                            // A full inbox is one that will be looked at anyway.
+                            let _ = inbox.try_send(Message::Mended);
+                        }
+                        Answer::Accepted { difference }
+                    }
                     Err(error) => Failure::from(error).into(),
                 },
                 Err(error) => Failure::from(error).into(),
