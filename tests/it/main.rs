@@ -18,6 +18,7 @@ mod scenarios;
 mod script;
 mod server;
 mod service;
+mod up_commands;
 mod up_loop;
 mod up_pipelines;
 mod up_plugins;
