@@ -19,6 +19,7 @@ mod scenarios;
 mod script;
 mod server;
 mod service;
+mod up_commands;
 mod up_kill;
 mod up_loop;
 mod up_pipelines;

@@ -36,7 +36,7 @@ impl Service {
         let (kept, stderr) = (Arc::clone(&said), BufReader::new(child.stderr.take().unwrap()));
         let reader = std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                let value = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line));
+                let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 kept.lock().unwrap().push(value);
             }
         });

@@ -68,3 +68,16 @@ fn held_until_accepted(columns: &str, difference: &str) {
     assert_eq!(world.json(&["contract", "accept"])["changed"], json!([]));
     service.stop();
 }
+
+#[test]
+fn a_contract_that_changed_behind_a_running_host_is_not_accepted_by_it() {
+    let world = World::new(&settings());
+    let (service, _) = with_champion(&world);
+    world.write("tidegate.toml", world.read("tidegate.toml").replace(r#", swell = "f64""#, ""));
+    let refused = world.run(["contract", "accept"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""));
+    let expected = "error: the contract in the settings was changed after the host was started, so the host cannot accept it";
+    assert!(refused.stderr.starts_with(expected), "{}", refused.stderr);
+    service.stop();
+    assert_eq!(world.json(&["contract", "accept"])["changed"], json!(["- column `swell`: \"f64\""]));
+}

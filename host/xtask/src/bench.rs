@@ -9,6 +9,7 @@ mod peer;
 mod row;
 mod sandbox;
 mod serve;
+mod service;
 mod start;
 
 use anyhow::{Result, bail};
@@ -51,7 +52,7 @@ pub fn bench(repo: &Repo, options: &Options) -> Result<()> {
     for group in groups {
         rows.extend(match group {
             Group::Sandbox => sandbox::measure(repo)?,
-            Group::Serve => serve::measure(repo)?,
+            Group::Serve => serve::measure(repo)?.into_iter().chain(service::measure(repo)?).collect(),
             Group::Ingest => ingest::measure(repo)?,
             Group::Start => start::measure(repo)?,
             Group::Backtest => backtest::measure(repo, &folder)?,

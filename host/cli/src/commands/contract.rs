@@ -97,6 +97,11 @@ fn accept(config: &Config, global: &Global, reason: &str, terminal: &Terminal) -
     let by_host = told.is_some();
     let show = async |state: &StateFolder| {
         let difference = match told {
+            // The host accepts the contract that it was started with, which may not be what the settings say by now.
+            Some(_) if accepted_contract(&*state.meta, &chosen.id).await?.as_ref() != Some(&chosen.contract) => {
+                let text = "the contract in the settings was changed after the host was started, so the host cannot accept it";
+                return Err(Failure::usage(text, "stop the host, run this again, and start the host"));
+            }
             Some(difference) => difference,
             None => {
                 let stores = compose::stores(state, Arc::new(SystemClock));

@@ -42,6 +42,8 @@ const BACKOFF_MS: (u64, u64) = (500, 60_000);
 pub enum Message {
     /// Labels came, or something else that is worth a look.
     Wake,
+    /// Somebody mended what held the pipeline up: it is tried again at once.
+    Mended,
     /// An operator asks for something.
     Command(Command, oneshot::Sender<Answer>),
     /// A plugin takes the place of another, wherever it is used. The answer is why it could not.
@@ -232,6 +234,7 @@ impl Actor {
         let _at_work = quiet.read().await;
         match message {
             Message::Wake => {}
+            Message::Mended => pace.poll_at = Instant::now(),
             Message::Note(kind, body) => {
                 if let Err(error) = self.pipeline.note(kind, body).await {
                     self.stalled(&error.into());

@@ -36,6 +36,9 @@ use crate::terminal::Terminal;
 /// Time until a pipeline that broke off for a bug of ours is opened again.
 const RESTART_MS: u64 = 1_000;
 
+/// Where the clock of a replay stands before its first row, where the contract names no origin: 0001-01-01.
+const REPLAY_START_US: i64 = -62_135_596_800_000_000;
+
 /// How `tidegate up` was called.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -178,11 +181,13 @@ impl Host {
     ) -> Result<Host, Failure> {
         let sandbox = compose::sandbox(&config, state)?;
         let stores = compose::stores(state, Arc::new(SystemClock));
-        let start = || Arc::new(SimulatedClock::new(Timestamp(i64::MIN)));
-        let replayed: BTreeMap<_, _> = match options.replay {
-            Some(_) => config.pipelines.iter().map(|pipeline| (pipeline.id.clone(), start())).collect(),
-            None => BTreeMap::new(),
-        };
+        // Rows without an event time of their own have the system's.
+        let timed = config.pipelines.iter().filter(|_| options.replay.is_some()).filter_map(|pipeline| {
+            let time = pipeline.contract.time.as_ref()?;
+            let start = if time.unit.is_some() { time.origin_us } else { REPLAY_START_US };
+            Some((pipeline.id.clone(), Arc::new(SimulatedClock::new(Timestamp(start)))))
+        });
+        let replayed: BTreeMap<_, _> = timed.collect();
         let table = RouteTable::new(&config);
         let (upkeep, quiet) = (Arc::clone(&state.meta) as _, Arc::new(RwLock::new(())));
         Ok(Host { config, sandbox, stores, upkeep, quiet, no_room, table, replayed: Arc::new(replayed), rows_per_second: options.replay })
@@ -329,7 +334,13 @@ impl Orders {
             }
             Command::AcceptContract { reason, operator } => match self.config.pipeline(Some(pipeline.as_str())) {
                 Ok(settings) => match accept_contract(&self.stores, &pipeline, &settings.contract, &operator, &reason).await {
-                    Ok(difference) => Answer::Accepted { difference },
+                    Ok(difference) => {
+                        if let Some((_, inbox)) = self.labels.pipelines.get(&pipeline) {
+                            // A full inbox is one that will be looked at anyway.
+                            let _ = inbox.try_send(Message::Mended);
+                        }
+                        Answer::Accepted { difference }
+                    }
                     Err(error) => Failure::from(error).into(),
                 },
                 Err(error) => Failure::from(error).into(),

@@ -1,0 +1,121 @@
+//! A running host from outside: how soon it answers, what it holds when nothing happens, how soon a trigger becomes a decision.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::row::{Row, median};
+use crate::command::run;
+use crate::demo;
+use crate::repo::Repo;
+
+const ROUNDS: usize = 5;
+const READY_MS_MAX: f64 = 300.0;
+const IDLE_MB_MAX: f64 = 100.0;
+const DECISION_S_MAX: f64 = 1.0;
+/// How long a host is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(2);
+/// Nothing healthy takes as long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn measure(repo: &Repo) -> Result<Vec<Row>> {
+    let folder = demo::prepare(repo)?;
+    let state = folder.join("state");
+    if state.exists() {
+        std::fs::remove_dir_all(&state)?;
+    }
+    // A champion on the demo's rows, and every plugin compiled.
+    run(tidegate(repo, &folder).args(["run", "--no-progress", "--json"]).stdout(Stdio::null()))?;
+    let mut ready = Vec::new();
+    let mut idle = Vec::new();
+    for _ in 0..ROUNDS {
+        let host = Host::start(repo, &folder)?;
+        ready.push(host.ready_after.as_secs_f64() * 1e3);
+        std::thread::sleep(IDLE);
+        idle.push(host.resident_bytes()? / 1e6);
+    }
+    let mut seconds = Vec::new();
+    for _ in 0..ROUNDS {
+        seconds.push(run_seconds(repo, &folder)?);
+    }
+    Ok(vec![
+        Row::bounded("start to ready, plugins compiled", median(ready), "ms", READY_MS_MAX),
+        Row::bounded("resident memory of an idle host", median(idle), "MB", IDLE_MB_MAX),
+        Row::bounded("trigger to decision, window of 4,000 rows", median(seconds), "s", DECISION_S_MAX),
+    ])
+}
+
+fn tidegate(repo: &Repo, folder: &Path) -> Command {
+    let mut command = Command::new(repo.tidegate());
+    command.current_dir(folder);
+    command
+}
+
+/// Seconds from the trigger of a run to its decision, whatever that is.
+fn run_seconds(repo: &Repo, folder: &Path) -> Result<f64> {
+    let mut command = tidegate(repo, folder);
+    let output = command.args(["run", "--force", "--no-progress", "--json"]).stderr(Stdio::null()).output()?;
+    let told: Value = serde_json::from_slice(&output.stdout).context("`tidegate run` did not print JSON")?;
+    let at = |value: &Value| value.as_i64().context("`tidegate run` told no time");
+    Ok((at(&told["decision"]["at"])? - at(&told["run"]["started_at"])?) as f64 / 1e6)
+}
+
+/// A host that is killed when dropped.
+struct Host {
+    child: Child,
+    ready_after: Duration,
+}
+
+impl Host {
+    fn start(repo: &Repo, folder: &Path) -> Result<Host> {
+        let start = Instant::now();
+        let mut command = tidegate(repo, folder);
+        command.args(["up", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut host = Host { child: command.spawn().context("could not start the host")?, ready_after: Duration::ZERO };
+        let stderr = host.child.stderr.take().context("the host has no stderr")?;
+        let mut lines = BufReader::new(stderr).lines();
+        let address = loop {
+            let line = lines.next().context("the host ended by itself")??;
+            let said: Option<Value> = serde_json::from_str(&line).ok();
+            if let Some(address) = said.and_then(|said| said["listening"].as_str()?.parse().ok()) {
+                break address;
+            }
+        };
+        // Read on, so that the host never waits for somebody to read what it says.
+        std::thread::spawn(move || lines.map_while(std::io::Result::ok).for_each(drop));
+        while !is_ready(address)? {
+            if start.elapsed() > PATIENCE {
+                bail!("the host was not ready after {} s", PATIENCE.as_secs());
+            }
+        }
+        host.ready_after = start.elapsed();
+        Ok(host)
+    }
+
+    fn resident_bytes(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the kernel does not tell the memory")?;
+        let kib: f64 = line.trim().strip_suffix(" kB").context("the kernel tells the memory in another unit")?.trim().parse()?;
+        Ok(kib * 1024.0)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_ready(address: SocketAddr) -> Result<bool> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.starts_with("HTTP/1.1 200"))
+}
