@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use crate::harbour::{Minute, ask, settings, with_champion};
 use crate::host::{Ended, World, built};
+use crate::rows::{HEADER, Rows};
+use crate::scenarios::BASE;
 use crate::service::{Service, wait};
 
 /// Predictions that are asked for in a second.
@@ -119,4 +121,36 @@ fn refused(world: &World, service: &Service, component: &[u8], reason: &str) {
     let Ended { code, stdout, stderr } = world.run(["plugin", "reload", "missing"]);
     assert_eq!((code, stderr.as_str()), (Some(1), ""));
     assert_eq!(stdout, format!("missing: the old one stays: {told}\n"));
+}
+
+#[test]
+fn a_gate_keeps_its_rows_when_a_cleaner_is_replaced() {
+    let window = "window_rows = 1000\nheld_out_rows = 300\n";
+    let settings = BASE.replace(window, "window_rows = 300\nheld_out_rows = 60\n").replace("rows_min = 200", "rows_min = 500");
+    let world = World::new(&settings);
+    let days = |first_day: u64, count: u64| Rows { first_day, count, seed: first_day + 1, noise: 0.1, flipped: false }.lines();
+    world.write("input.csv", format!("{HEADER}{}", days(0, 500)));
+    let service = Service::start(&world);
+    let waits = |rows: u64| {
+        service.until("harbour", &format!("the gate waits for {rows} rows"), |pipeline| pipeline["run"]["waiting_rows"] == rows);
+    };
+    waits(500);
+    // Rows come in more parts than a window has rows.
+    for day in [500, 600, 700, 800] {
+        append(&world, &days(day, 100));
+        waits(900 - day);
+    }
+    let shipped = std::fs::read(built().plugins.join("missing.wasm")).unwrap();
+    let before = plugin(&service, "missing")["digest"].clone();
+    taken(&world, &service, &before, &another_build(&shipped, "built again"));
+    append(&world, &days(900, 99));
+    waits(1);
+    append(&world, &days(999, 1));
+    service.until("harbour", "the version serves", |pipeline| pipeline["champion"]["version"] == 1);
+    service.stop();
+}
+
+fn append(world: &World, text: &str) {
+    use std::io::Write as _;
+    std::fs::OpenOptions::new().append(true).open(world.path("input.csv")).unwrap().write_all(text.as_bytes()).unwrap();
 }
