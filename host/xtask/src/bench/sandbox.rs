@@ -12,7 +12,8 @@ pub fn measure(repo: &Repo) -> Result<Vec<Row>> {
     // Built with the whole workspace's features, like everything else, so that no dependency is built a second time for it.
     run(repo.cargo().args(["build", "--quiet", "--workspace", "--example", "bench_sandbox"]))?;
     let mut example = Command::new(repo.target.join("debug/examples/bench_sandbox"));
-    example.arg("--json");
+    // Where cargo would run it: it reads the WIT from there.
+    example.arg("--json").current_dir(repo.root.join("host/sandbox"));
     example.env("TIDEGATE_PLUGINS", repo.plugin_folder()).env("TIDEGATE_TEST_GUESTS", repo.test_guest_folder());
     let text = capture(&mut example)?;
     serde_json::from_str(&text).with_context(|| format!("`bench_sandbox` wrote `{}`", text.trim()))
