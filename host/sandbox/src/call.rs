@@ -131,8 +131,10 @@ impl CallError {
             CallError::OverLimit { limit, .. } if limit.starts_with("plugins.") => {
                 Some(format!("raise `[plugins] {}`, or use fewer plugins at once", limit.trim_start_matches("plugins.")))
             }
-            CallError::OverLimit { plugin, limit, .. } => {
-                let other = if *limit == "call_ms_max" { "give it smaller batches" } else { "mend the plugin" };
+            CallError::OverLimit { plugin, limit, step, .. } => {
+                // Before its first call it has seen no rows.
+                let sees_rows = !matches!(*step, "instantiate" | "configure" | "probe");
+                let other = if *limit == "call_ms_max" && sees_rows { "give it smaller batches" } else { "mend the plugin" };
                 Some(format!("raise `[plugin.{plugin}] {limit}`, or {other}"))
             }
             CallError::Incompatible { .. } => Some(

@@ -4,6 +4,7 @@
 
 mod backtest;
 mod ingest;
+mod load;
 mod measure;
 mod peer;
 mod row;

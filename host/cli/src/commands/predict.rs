@@ -37,7 +37,8 @@ pub fn predict(global: &Global, options: &Predict, terminal: &Terminal) -> Resul
         let stores = compose::stores(state, Arc::clone(&clock));
         let arm = load_arm(&Arc::new(config.clone()), &chosen.id, &stores, &sandbox, number).await?;
         let file_config = reading(&config, chosen, &options.file)?;
-        let mut contract = chosen.contract.clone();
+        // A version answers by the contract that it learned, whatever the settings have come to since.
+        let mut contract = arm.model.manifest().contract.clone();
         // A file that is to be answered need not know the truth.
         contract.label.by_id = true;
         let mut plugins = compose::plugins(&file_config, chosen, &sandbox, &clock)?;

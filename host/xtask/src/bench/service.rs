@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::load::{Load, load};
 use super::row::{Row, median};
 use crate::command::run;
 use crate::demo;
@@ -18,6 +19,10 @@ const ROUNDS: usize = 5;
 const READY_MS_MAX: f64 = 300.0;
 const IDLE_MB_MAX: f64 = 100.0;
 const DECISION_S_MAX: f64 = 1.0;
+/// Connections of the load.
+const CONNECTIONS: usize = 8;
+/// Times that the champion is moved back and forth under load.
+const SWITCHES: usize = 5;
 /// How long a host is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(2);
 /// Nothing healthy takes as long.
@@ -39,6 +44,7 @@ pub fn measure(repo: &Repo) -> Result<Vec<Row>> {
         std::thread::sleep(IDLE);
         idle.push(host.resident_bytes()? / 1e6);
     }
+    let switched = under_load(repo, &folder)?;
     let mut seconds = Vec::new();
     for _ in 0..ROUNDS {
         seconds.push(run_seconds(repo, &folder)?);
@@ -47,7 +53,57 @@ pub fn measure(repo: &Repo) -> Result<Vec<Row>> {
         Row::bounded("start to ready, plugins compiled", median(ready), "ms", READY_MS_MAX),
         Row::bounded("resident memory of an idle host", median(idle), "MB", IDLE_MB_MAX),
         Row::bounded("trigger to decision, window of 4,000 rows", median(seconds), "s", DECISION_S_MAX),
+        Row::shown("requests while the champion moved and a plugin was replaced", switched.answered as f64, "requests"),
+        Row {
+            figure: "of these, failed".to_owned(),
+            value: switched.failed as f64,
+            unit: "requests".to_owned(),
+            against: "none".to_owned(),
+            ratio: Some(switched.failed as f64),
+            bar: Some(0.0),
+        },
     ])
+}
+
+/// A host that is asked over [`CONNECTIONS`] connections without a pause while an operator moves the champion to and fro, and a
+/// cleaner's file is replaced.
+fn under_load(repo: &Repo, folder: &Path) -> Result<Load> {
+    let host = Host::start(repo, folder)?;
+    let copy = folder.join("exported");
+    let quietly = |arguments: &[&str]| run(tidegate(repo, folder).args(arguments).arg("--json").stdout(Stdio::null()));
+    let (load, ()) = load(host.address, CONNECTIONS, "/v2/models/rain/infer", &one_row(), || {
+        quietly(&["export", "v1", &copy.to_string_lossy()])?;
+        quietly(&["import", &copy.to_string_lossy(), "--reason", "to have two versions"])?;
+        for _ in 0..SWITCHES {
+            quietly(&["rollback", "v1", "--reason", "to measure"])?;
+            quietly(&["promote", "v2", "--reason", "to measure"])?;
+        }
+        let plugin = folder.join("plugins/missing.wasm");
+        let mut component = std::fs::read(&plugin)?;
+        // A custom section named `n` with nothing in it: another digest, the same plugin.
+        component.extend([0, 2, 1, b'n']);
+        std::fs::write(folder.join("missing.new"), component)?;
+        std::fs::rename(folder.join("missing.new"), &plugin)?;
+        // Whether the watcher was first or this command is, the new file is in use when it returns.
+        run(tidegate(repo, folder).args(["plugin", "reload", "--json"]).stdout(Stdio::null()))
+    })?;
+    Ok(load)
+}
+
+/// A request for one row of the demo's contract.
+fn one_row() -> String {
+    let columns = [
+        "temperature",
+        "dew_point",
+        "sea_level_pressure",
+        "visibility",
+        "wind_speed_mean",
+        "wind_speed_max",
+        "temperature_min",
+        "temperature_max",
+    ];
+    let tensor = |name: &str| serde_json::json!({ "name": name, "shape": [1], "datatype": "FP64", "data": [0.5] });
+    serde_json::json!({ "inputs": columns.map(tensor) }).to_string()
 }
 
 fn tidegate(repo: &Repo, folder: &Path) -> Command {
@@ -68,6 +124,7 @@ fn run_seconds(repo: &Repo, folder: &Path) -> Result<f64> {
 /// A host that is killed when dropped.
 struct Host {
     child: Child,
+    address: SocketAddr,
     ready_after: Duration,
 }
 
@@ -76,7 +133,8 @@ impl Host {
         let start = Instant::now();
         let mut command = tidegate(repo, folder);
         command.args(["up", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut host = Host { child: command.spawn().context("could not start the host")?, ready_after: Duration::ZERO };
+        let child = command.spawn().context("could not start the host")?;
+        let mut host = Host { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), ready_after: Duration::ZERO };
         let stderr = host.child.stderr.take().context("the host has no stderr")?;
         let mut lines = BufReader::new(stderr).lines();
         let address = loop {
@@ -93,7 +151,7 @@ impl Host {
                 bail!("the host was not ready after {} s", PATIENCE.as_secs());
             }
         }
-        host.ready_after = start.elapsed();
+        (host.address, host.ready_after) = (address, start.elapsed());
         Ok(host)
     }
 
