@@ -329,6 +329,8 @@ impl Actor {
             if !pace.poll_failed {
                 live.stalled = None;
             }
+            // A replay trains between two steps, and leaves its progress behind.
+            live.progress = live.progress.filter(|_| pace.training.is_some());
             live.next = next;
             live.chain = Some(pipeline.chain());
             live.components = components;
