@@ -35,17 +35,23 @@ pub struct Client {
     address: SocketAddr,
     stream: Option<BufReader<TcpStream>>,
     token: Option<String>,
+    host: String,
 }
 
 impl Client {
     /// A client of the server at `address`; it connects with its first request.
     pub fn new(address: SocketAddr) -> Client {
-        Client { address, stream: None, token: None }
+        Client { address, stream: None, token: None, host: address.to_string() }
     }
 
     /// The same with a token.
     pub fn with_token(address: SocketAddr, token: &str) -> Client {
-        Client { address, stream: None, token: Some(token.to_owned()) }
+        Client { token: Some(token.to_owned()), ..Client::new(address) }
+    }
+
+    /// A client that calls the server by another name.
+    pub fn calling(address: SocketAddr, host: &str) -> Client {
+        Client { host: host.to_owned(), ..Client::new(address) }
     }
 
     /// `GET`; panics where nothing comes back.
@@ -71,7 +77,7 @@ impl Client {
             }
         };
         let token = self.token.as_ref().map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n{token}\r\n", self.address, body.len());
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n{token}\r\n", self.host, body.len());
         stream.get_ref().write_all(format!("{head}{body}").as_bytes())?;
         let (reply, stream) = read(stream)?;
         self.stream = stream;

@@ -30,6 +30,19 @@ fn a_port_in_use_is_named_and_so_is_the_way_out() {
 }
 
 #[test]
+fn a_server_answers_to_the_names_that_the_settings_give_it() {
+    let world = World::new(&format!("{BASE}\n[serve]\nhosts = [\"models.example.com\"]\n"));
+    world.write("input.csv", HEADER);
+    let service = Service::start(&world);
+    let status = |host: &str| Client::calling(service.address(), host).get("/v1/status");
+    assert_eq!(status("models.example.com").status, 200);
+    let other = status("other.example.com");
+    assert_eq!(other.status, 421, "{}", other.body);
+    assert!(other.refusal().ends_with("add the name to `[serve] hosts`"), "{}", other.body);
+    service.stop();
+}
+
+#[test]
 fn tokens_are_shown_at_the_first_start_only() {
     let world = World::new(BASE);
     world.write("input.csv", HEADER);

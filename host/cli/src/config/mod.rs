@@ -249,6 +249,9 @@ impl Config {
     /// Whether the file has sections that `command` has no use for, as one note; `None` where it uses all of them.
     pub fn unserved(&self, command: &str) -> Option<String> {
         let mut sections = Vec::new();
+        if self.plugins.locked {
+            sections.push("[plugins] locked".to_owned());
+        }
         for pipeline in self.pipelines.iter().filter(|pipeline| pipeline.rollout.is_some()) {
             sections.push(format!("[pipeline.{}.rollout]", pipeline.id));
         }

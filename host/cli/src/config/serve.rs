@@ -12,6 +12,8 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// The file of tokens, made on first start.
     pub tokens: PathBuf,
+    /// Names besides its own by which the server may be called, such as that of a proxy; sites whose pages may send to it.
+    pub hosts: Vec<String>,
 }
 
 pub(super) fn serve(root: &Section<'_>, folder: &Path) -> Option<ServeConfig> {
@@ -29,8 +31,9 @@ pub(super) fn serve(root: &Section<'_>, folder: &Path) -> Option<ServeConfig> {
         );
     }
     let tokens = folder.join(tokens.map_or_else(|| "state/tokens".to_owned(), |tokens| tokens.value));
+    let hosts = section.texts("hosts").unwrap_or_default().into_iter().map(|host| host.value).collect();
     section.finish();
-    Some(ServeConfig { listen, tokens })
+    Some(ServeConfig { listen, tokens, hosts })
 }
 
 /// Where `up` listens when nothing else is written: this machine only.

@@ -97,9 +97,9 @@ fn a_pipeline_is_whole() {
 #[test]
 fn sections_that_nothing_serves_are_said_once() {
     let config = parse(EVERY_SECTION).unwrap();
-    assert_eq!(config.unserved("up").unwrap(), "`[pipeline.rain.rollout]` is not served by `up`");
+    assert_eq!(config.unserved("up").unwrap(), "`[plugins] locked`, `[pipeline.rain.rollout]` are not served by `up`");
     let text = EVERY_SECTION.split("[pipeline.rain.rollout]").next().unwrap();
-    assert_eq!(parse(text).unwrap().unserved("up"), None);
+    assert_eq!(parse(text).unwrap().unserved("up").unwrap(), "`[plugins] locked` is not served by `up`");
 }
 
 #[test]

@@ -90,7 +90,9 @@ pub async fn up(config: Config, state: &StateFolder, options: Options, terminal:
         changes: changed,
         clock: host.request_clock(),
     };
-    let served = tokio::spawn(bound.serve(ports, tokens, ServeSettings::default(), serving.clone()));
+    let hosts = config.serve.as_ref().map_or_else(Vec::new, |serve| serve.hosts.clone());
+    let settings = ServeSettings { hosts, ..ServeSettings::default() };
+    let served = tokio::spawn(bound.serve(ports, tokens, settings, serving.clone()));
     let orders = Orders { config: Arc::clone(&config), stores: host.stores.clone(), labels, reloader, collecting };
     let controlled = async { socket.answer(move |pipeline, command| orders.clone().execute(pipeline, command)).await };
     terminal.said(&format!("tidegate up: http://{address}/ (Ctrl-C stops)"), || json!({ "listening": address.to_string() }));
