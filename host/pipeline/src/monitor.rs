@@ -47,7 +47,10 @@ impl Pipeline {
         state.triggers.rows_committed(self.rows_cleaned.saturating_sub(state.counted_row));
         // Rows that are cleaned again behind a new cleaner have been counted already.
         state.counted_row = state.counted_row.max(self.rows_cleaned);
-        self.served = self.stores.feedback.prediction_count(&self.settings.id).await?;
+        // Whether anything was ever answered is all that matters, and counting a long log takes long.
+        if self.served == 0 {
+            self.served = self.stores.feedback.prediction_count(&self.settings.id).await?;
+        }
         loop {
             let (scored, next_row) = self.score_matured(state.observed_row).await?;
             if next_row == state.observed_row {

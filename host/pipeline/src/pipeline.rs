@@ -61,7 +61,7 @@ pub struct Pipeline {
     pub(crate) pending: Pending,
     /// Labels that came by id, of the rows that are still read.
     pub(crate) late: LateLabels,
-    /// Predictions in the log when it was last counted.
+    /// Predictions in the log when it was last counted: 0 until there are some.
     pub(crate) served: u64,
     /// The latest event time of the last cleaned part; a simulated clock follows it.
     pub(crate) last_event_time: Option<Timestamp>,
@@ -203,11 +203,6 @@ impl Pipeline {
         Ok(())
     }
 
-    /// What time it is for the pipeline.
-    pub fn clock_now(&self) -> Timestamp {
-        self.now()
-    }
-
     /// The run that has not ended.
     ///
     /// # Errors
@@ -229,7 +224,8 @@ impl Pipeline {
         PartReader { blobs: &*self.stores.blobs, cache: &self.parts, late: &self.late }
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
+    /// What time it is for the pipeline.
+    pub fn now(&self) -> Timestamp {
         self.stores.clock.now()
     }
 

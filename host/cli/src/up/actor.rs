@@ -319,7 +319,7 @@ impl Actor {
     fn show(&self, pace: &Pace) {
         let (pipeline, state) = (&self.pipeline, self.pipeline.state());
         let settings = pipeline.settings();
-        let now = pipeline.clock_now();
+        let now = pipeline.now();
         let next = outlook(&settings.triggers, &state.triggers, now);
         let components = pipeline.plugins().components().collect();
         let quality = state.quality.points();
