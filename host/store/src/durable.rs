@@ -1,10 +1,12 @@
 //! Files that are there whole or not at all, also after a power failure.
 
+use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::StoreError;
 
@@ -34,6 +36,36 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Folders below one root whose names are known to be on disk.
+///
+/// A file in a new folder costs a wait for the disk per folder above it when each is synced as it is made. Synced after the file,
+/// from the inside out, the first wait takes the others along on a file system with a journal; and no folder is synced twice.
+#[derive(Debug, Default)]
+pub(crate) struct Folders {
+    on_disk: Mutex<HashSet<PathBuf>>,
+}
+
+impl Folders {
+    /// Puts `bytes` at `path` somewhere below `root`, as [`put`] does, making the folders in between.
+    pub(crate) fn put(&self, root: &Path, temporary: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let folder = path.parent().unwrap_or(root);
+        let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
+        made.map_err(|source| StoreError::file("creating the folder", folder, source))?;
+        put(temporary, path, bytes)?;
+        for folder in folder.ancestors().take_while(|folder| *folder != root) {
+            if self.on_disk.lock().unwrap_or_else(PoisonError::into_inner).contains(folder) {
+                // So are those above it.
+                break;
+            }
+            let above = folder.parent().unwrap_or(root);
+            sync_folder(above).map_err(|source| StoreError::file("creating the folder", folder, source))?;
+        }
+        let mut on_disk = self.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        on_disk.extend(folder.ancestors().take_while(|folder| *folder != root).map(Path::to_owned));
+        Ok(())
+    }
 }
 
 /// Makes `path` and the folders above it, readable by their owner only, and puts each one's name to disk.

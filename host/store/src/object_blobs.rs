@@ -1,6 +1,6 @@
 //! Blobs in an object store: a local folder, or memory.
 //!
-//! In a folder a blob lies at `ab/cd/<digest>`. It is written under a temporary name, synced, renamed and its folder synced,
+//! In a folder a blob lies at `ab/cd/<digest>`. It is written under a temporary name, synced, renamed and its folders synced,
 //! which `object_store` by itself does not do; reading, listing and removing go through `object_store`, as they will for a
 //! remote one.
 
@@ -28,6 +28,8 @@ pub struct ObjectBlobs {
     objects: Arc<dyn ObjectStore>,
     /// Where the objects lie, if they are local files.
     folder: Option<PathBuf>,
+    /// The folders below it that are on disk.
+    folders: Arc<durable::Folders>,
     /// Held for reading while a blob is put and for writing while an old one is removed.
     removing: Arc<RwLock<()>>,
 }
@@ -55,12 +57,12 @@ impl ObjectBlobs {
             name: path.display().to_string(),
             source,
         })?;
-        Ok(ObjectBlobs { objects: Arc::new(objects), folder: Some(path.to_owned()), removing: Arc::default() })
+        Ok(ObjectBlobs { objects: Arc::new(objects), folder: Some(path.to_owned()), folders: Arc::default(), removing: Arc::default() })
     }
 
     /// Blobs in memory, gone when the last clone is dropped.
     pub fn in_memory() -> ObjectBlobs {
-        ObjectBlobs { objects: Arc::new(InMemory::new()), folder: None, removing: Arc::default() }
+        ObjectBlobs { objects: Arc::new(InMemory::new()), folder: None, folders: Arc::default(), removing: Arc::default() }
     }
 }
 
@@ -80,13 +82,12 @@ impl Blobs for ObjectBlobs {
             self.objects.put(&place(&digest), blob.bytes().clone().into()).await.map_err(failed("writing", &digest))?;
             return Ok(());
         };
-        let removing = Arc::clone(&self.removing);
+        let (removing, folders) = (Arc::clone(&self.removing), Arc::clone(&self.folders));
         let written = tokio::task::spawn_blocking(move || {
             let _no_removal = removing.read().unwrap_or_else(PoisonError::into_inner);
             // Always anew, even if it is there: it may be damaged, or its name not yet on disk.
             let path = folder.join(place(&digest).as_ref());
-            durable::make_folder(path.parent().unwrap_or(&folder))?;
-            durable::put(&folder.join(TEMPORARY), &path, blob.bytes())
+            folders.put(&folder, &folder.join(TEMPORARY), &path, blob.bytes())
         });
         written.await.map_err(|error| StoreError::stored("blob", error))?
     }

@@ -121,7 +121,7 @@ pub(super) async fn migrate(store: &SqliteStore) -> Result<(), StoreError> {
     let newest = STEPS.len() as i64;
     let failed = store.failed("bringing the format up to date");
     // The write lock is taken first: of two processes that open a new folder at once, the second finds the tables made.
-    let mut transaction = store.transaction("BEGIN IMMEDIATE").await?;
+    let mut transaction = store.transaction(&store.pool, "BEGIN IMMEDIATE").await?;
     let row = sqlx::query("PRAGMA user_version").fetch_one(&mut *transaction).await.map_err(&failed)?;
     let found: i64 = row.try_get(0).map_err(&failed)?;
     if found > newest {

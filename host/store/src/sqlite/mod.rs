@@ -1,7 +1,9 @@
 //! The metadata store and the work queue in one SQLite database.
 //!
-//! Files use write-ahead logging with `synchronous = FULL`, so that a commit that returned survives a power failure. Every value
-//! sits as JSON beside the columns that it is looked up by. Readers have connections of their own; writers take turns.
+//! Files use write-ahead logging with `synchronous = FULL`, so that a commit that returned survives a power failure. The work queue
+//! alone does not wait for the disk: its units are derived from what is committed, and one that is forgotten is enqueued and done
+//! again with the same result. Every value sits as JSON beside the columns that it is looked up by. Readers have connections of
+//! their own; writers take turns.
 
 mod feedback;
 mod format;
@@ -35,6 +37,8 @@ const STATEMENTS_MAX: usize = 512;
 #[derive(Debug)]
 pub struct SqliteStore {
     pool: SqlitePool,
+    /// What the work queue writes through.
+    unsynced: SqlitePool,
     path: PathBuf,
     /// SQLite has one writer at a time; waiting here is fair and cheap, waiting in SQLite is polling.
     writing: Mutex<()>,
@@ -88,34 +92,44 @@ impl SqliteStore {
 
     async fn connect(path: PathBuf, options: SqliteConnectOptions, connections: u32) -> Result<SqliteStore, StoreError> {
         let options = options.foreign_keys(true).busy_timeout(Duration::from_millis(BUSY_MS_MAX)).statement_cache_capacity(STATEMENTS_MAX);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(connections)
-            .min_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_with(options)
-            .await
-            .map_err(|error| StoreError::database("opening", &path, error))?;
-        Ok(SqliteStore { pool, path, writing: Mutex::new(()) })
+        let failed = |error| StoreError::database("opening", &path, error);
+        let pools = SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None).test_before_acquire(false);
+        let pool = pools.clone().max_connections(connections).min_connections(1).connect_with(options.clone()).await.map_err(failed)?;
+        // A second connection to `:memory:` would be a second database.
+        let unsynced = if connections == 1 {
+            pool.clone()
+        } else {
+            let options = options.synchronous(SqliteSynchronous::Normal);
+            pools.max_connections(1).min_connections(0).connect_lazy_with(options)
+        };
+        Ok(SqliteStore { pool, unsynced, path, writing: Mutex::new(()) })
     }
 
     /// Closes the connections, folding the write-ahead log into the database file. Dropping the store does so too, later.
     pub async fn close(&self) {
+        self.unsynced.close().await;
         self.pool.close().await;
     }
 
     /// Starts a transaction that holds SQLite's write lock from its first statement on.
     async fn writing(&self) -> Result<(MutexGuard<'_, ()>, Transaction<'static, Sqlite>), StoreError> {
         let turn = self.writing.lock().await;
-        let transaction = self.transaction("BEGIN IMMEDIATE").await?;
+        let transaction = self.transaction(&self.pool, "BEGIN IMMEDIATE").await?;
+        Ok((turn, transaction))
+    }
+
+    /// As [`SqliteStore::writing`], but its commit survives the end of the process and not a power failure. What is committed in full
+    /// afterwards takes it to the disk.
+    async fn writing_unsynced(&self) -> Result<(MutexGuard<'_, ()>, Transaction<'static, Sqlite>), StoreError> {
+        let turn = self.writing.lock().await;
+        let transaction = self.transaction(&self.unsynced, "BEGIN IMMEDIATE").await?;
         Ok((turn, transaction))
     }
 
     /// Starts a transaction on a connection that has none.
-    async fn transaction(&self, begin: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
+    async fn transaction(&self, pool: &SqlitePool, begin: &'static str) -> Result<Transaction<'static, Sqlite>, StoreError> {
         let failed = self.failed("starting a transaction");
-        let mut connection = self.pool.acquire().await.map_err(&failed)?;
+        let mut connection = pool.acquire().await.map_err(&failed)?;
         if connection.is_in_transaction() {
             // A transaction that was dropped is being rolled back; a trip to the connection lets that finish.
             _ = sqlx::raw_sql("SELECT 1").execute(&mut *connection).await;
@@ -124,7 +138,7 @@ impl SqliteStore {
             // On some errors, a full disk among them, SQLite ends the transaction by itself; sqlx's rollback then fails, and it
             // counts a transaction that is not there for as long as the connection lives.
             connection.close().await.map_err(&failed)?;
-            connection = self.pool.acquire().await.map_err(&failed)?;
+            connection = pool.acquire().await.map_err(&failed)?;
         }
         Transaction::begin(connection, Some(begin.into_sql_str())).await.map_err(&failed)
     }

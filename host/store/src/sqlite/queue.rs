@@ -24,7 +24,7 @@ impl SqliteStore {
 impl WorkQueue for SqliteStore {
     async fn enqueue(&self, fence: Fence, pipeline: &PipelineId, unit: WorkUnit) -> Result<bool, StoreError> {
         let failed = self.failed("enqueuing a work unit");
-        let (_turn, mut transaction) = self.writing().await?;
+        let (_turn, mut transaction) = self.writing_unsynced().await?;
         self.check_fence(&mut transaction, fence).await?;
         let sql = "INSERT INTO work (pipeline, key, plan, lease, fence, owner) VALUES (?, ?, ?, 0, 0, '') ON CONFLICT DO NOTHING";
         let query = sqlx::query(sql).bind(pipeline.as_str()).bind(bytes(&unit.key)).bind(unit.plan);
@@ -42,7 +42,7 @@ impl WorkQueue for SqliteStore {
         until: Timestamp,
     ) -> Result<Option<Leased>, StoreError> {
         let failed = self.failed("leasing a work unit");
-        let (_turn, mut transaction) = self.writing().await?;
+        let (_turn, mut transaction) = self.writing_unsynced().await?;
         self.check_fence(&mut transaction, fence).await?;
         let sql = "UPDATE work SET lease = lease + 1, fence = ?1, owner = ?2, until = ?3 WHERE place =
             (SELECT place FROM work WHERE pipeline = ?4 AND result IS NULL AND (until IS NULL OR until <= ?5 OR fence < ?1)
@@ -58,7 +58,7 @@ impl WorkQueue for SqliteStore {
 
     async fn complete(&self, leased: &Leased, result: Digest) -> Result<(), StoreError> {
         let failed = self.failed("completing a work unit");
-        let (_turn, mut transaction) = self.writing().await?;
+        let (_turn, mut transaction) = self.writing_unsynced().await?;
         self.check_fence(&mut transaction, leased.fence).await?;
         let query = sqlx::query("SELECT lease, result FROM work WHERE pipeline = ? AND key = ?");
         let query = query.bind(leased.pipeline.as_str()).bind(bytes(&leased.unit.key));
@@ -82,7 +82,7 @@ impl WorkQueue for SqliteStore {
 
     async fn release(&self, leased: &Leased) -> Result<(), StoreError> {
         let failed = self.failed("releasing a work unit");
-        let (_turn, mut transaction) = self.writing().await?;
+        let (_turn, mut transaction) = self.writing_unsynced().await?;
         self.check_fence(&mut transaction, leased.fence).await?;
         let sql = "UPDATE work SET until = NULL WHERE pipeline = ? AND key = ? AND lease = ? AND result IS NULL";
         let query = sqlx::query(sql).bind(leased.pipeline.as_str()).bind(bytes(&leased.unit.key)).bind(signed(leased.lease));

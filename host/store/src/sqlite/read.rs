@@ -101,7 +101,7 @@ pub(super) async fn journal(store: &SqliteStore, about: Option<&PipelineId>, fro
 /// Walks the chain page by page, in one read transaction so that commits meanwhile do not show halfway.
 pub(super) async fn verify_journal(store: &SqliteStore) -> Result<JournalHead, StoreError> {
     let failed = store.failed("reading the journal");
-    let mut transaction = store.transaction("BEGIN").await?;
+    let mut transaction = store.transaction(&store.pool, "BEGIN").await?;
     let row = sqlx::query("SELECT journal_seq, journal_digest FROM head").fetch_one(&mut *transaction).await.map_err(&failed)?;
     let written = JournalHead { entries: number(&row, 0)?, digest: digest(&row, 1)? };
     let mut head = JournalHead::empty();
