@@ -9,6 +9,7 @@ mod compose;
 mod config;
 mod failure;
 mod logging;
+mod memory;
 mod progress;
 mod report;
 mod terminal;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    memory::bound_pools();
     let arguments = args::Arguments::parse();
     let terminal = terminal::Terminal::new(&arguments.global);
     logging::start(&arguments.global, &terminal);
