@@ -1,7 +1,8 @@
 //! The engine: how guests are compiled and where their instances live, and the sandbox that owns both.
 //!
-//! Invariant: components only; no threads, no 64-bit memories, no concurrency; NaNs are canonical, so that a plugin gives the same
-//! bytes everywhere. Instances come from a pool where there is address space for one, else from the allocator.
+//! Invariant: components only; no threads, no 64-bit memories, no concurrency, no instruction whose result depends on the processor,
+//! save for the bits of a NaN: those are made canonical where a number leaves the guest. Instances come from a pool where there is
+//! address space for one, else from the allocator.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -169,7 +170,6 @@ pub(crate) fn engine_config(layout: Layout) -> Config {
         .wasm_memory64(false)
         .shared_memory(false)
         .wasm_relaxed_simd(false)
-        .cranelift_nan_canonicalization(true)
         .epoch_interruption(true)
         .memory_init_cow(true);
     if layout == Layout::Narrow {

@@ -16,6 +16,7 @@ use crate::bindings::shared::rows::{Column, DataError, TextValues};
 use crate::call::quoted;
 
 use super::column::i64_array;
+use super::kernels::canonical_nans;
 use super::rows::{HostBatch, INTERFACE};
 use super::{BAD_VALUE, Fault, HostState, NO_SUCH_COLUMN, NOT_UTF8, OVER_LIMIT, Reply, WRONG_LENGTH, WRONG_TYPE, data_error, reply};
 
@@ -254,7 +255,10 @@ impl Growing {
 
     fn array(self, nulls: Option<NullBuffer>, dtype: DType) -> Result<ArrayRef, DataError> {
         Ok(match self {
-            Growing::F64(values) => Arc::new(Float64Array::new(values.into(), nulls)),
+            Growing::F64(mut values) => {
+                canonical_nans(&mut values);
+                Arc::new(Float64Array::new(values.into(), nulls))
+            }
             Growing::I64(values) => i64_array(values.into(), nulls, dtype),
             Growing::Bool(values) => Arc::new(BooleanArray::new(BooleanBuffer::collect_bool(values.len(), |row| values[row] != 0), nulls)),
             Growing::Text { offsets, bytes } => {

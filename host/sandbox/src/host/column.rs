@@ -177,7 +177,8 @@ impl EditedColumn {
         Ok(())
     }
 
-    pub(crate) fn write_f64(&mut self, start: u32, new: Vec<f64>, valid: &[u8]) -> Result<(), DataError> {
+    pub(crate) fn write_f64(&mut self, start: u32, mut new: Vec<f64>, valid: &[u8]) -> Result<(), DataError> {
+        kernels::canonical_nans(&mut new);
         let (start, count) = self.window(start, new.len(), valid)?;
         let rows = self.before.len();
         let Values::F64(cells, nulls) = &mut self.values else { return Err(self.wrong("f64")) };

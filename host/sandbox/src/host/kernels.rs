@@ -34,6 +34,14 @@ fn outside(value: f64, low: f64, high: f64) -> bool {
     (value < low) | (value > high)
 }
 
+/// Makes the bits of every NaN those of [`f64::NAN`]: which NaN an operation gives differs between processors.
+pub(crate) fn canonical_nans(values: &mut [f64]) {
+    // Looking is vectorised and writes nothing; most columns have none.
+    if count(values.iter().map(|value| value.is_nan())) > 0 {
+        values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = f64::NAN);
+    }
+}
+
 /// How many hold. The sum wraps, because a check for overflow in it would keep the loop from being vectorised; no slice is that long.
 #[inline]
 fn count(flags: impl Iterator<Item = bool>) -> u64 {

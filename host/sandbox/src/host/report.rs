@@ -11,6 +11,7 @@ use crate::bindings::shared::measurements::{Host, HostReport as HostReportCalls}
 use crate::bindings::shared::rows::DataError;
 use crate::call::quoted;
 
+use super::kernels::canonical_nans;
 use super::{BAD_VALUE, HostState, NOT_DECLARED, OVER_LIMIT, WRONG_LENGTH, data_error};
 
 /// A report in the resource table.
@@ -36,8 +37,9 @@ impl HostReport {
         found.cloned().ok_or_else(|| data_error(NOT_DECLARED, "`metrics` did not declare a metric of this name"))
     }
 
-    fn check_list(&mut self, values: &[f64]) -> Result<(), DataError> {
+    fn check_list(&mut self, values: &mut [f64]) -> Result<(), DataError> {
         self.check_length(values.len(), 8)?;
+        canonical_nans(values);
         if values.iter().any(|value| value.is_infinite()) {
             return Err(data_error(BAD_VALUE, "a term is infinite; NaN says that a row does not count"));
         }
@@ -105,9 +107,9 @@ impl HostState {
 impl Host for HostState {}
 
 impl HostReportCalls for HostState {
-    fn mean(&mut self, this: Resource<HostReport>, metric: String, values: Vec<f64>) -> wasmtime::Result<Result<(), DataError>> {
+    fn mean(&mut self, this: Resource<HostReport>, metric: String, mut values: Vec<f64>) -> wasmtime::Result<Result<(), DataError>> {
         self.reported(&this, |report| {
-            report.check_list(&values)?;
+            report.check_list(&mut values)?;
             report.push(&metric, Terms::Mean { values })
         })
     }
@@ -116,12 +118,12 @@ impl HostReportCalls for HostState {
         &mut self,
         this: Resource<HostReport>,
         metric: String,
-        numerators: Vec<f64>,
-        denominators: Vec<f64>,
+        mut numerators: Vec<f64>,
+        mut denominators: Vec<f64>,
     ) -> wasmtime::Result<Result<(), DataError>> {
         self.reported(&this, |report| {
-            report.check_list(&numerators)?;
-            report.check_list(&denominators)?;
+            report.check_list(&mut numerators)?;
+            report.check_list(&mut denominators)?;
             report.push(&metric, Terms::Ratio { numerators, denominators })
         })
     }
@@ -131,12 +133,12 @@ impl HostReportCalls for HostState {
         this: Resource<HostReport>,
         metric: String,
         class: String,
-        numerators: Vec<f64>,
-        denominators: Vec<f64>,
+        mut numerators: Vec<f64>,
+        mut denominators: Vec<f64>,
     ) -> wasmtime::Result<Result<(), DataError>> {
         self.reported(&this, |report| {
-            report.check_list(&numerators)?;
-            report.check_list(&denominators)?;
+            report.check_list(&mut numerators)?;
+            report.check_list(&mut denominators)?;
             if quoted(&class, report.limits.metadata_bytes_max) != class {
                 return Err(data_error(BAD_VALUE, "a class is at most `metadata_bytes_max` bytes without control characters"));
             }
@@ -149,10 +151,10 @@ impl HostReportCalls for HostState {
         this: Resource<HostReport>,
         metric: String,
         q: f64,
-        values: Vec<f64>,
+        mut values: Vec<f64>,
     ) -> wasmtime::Result<Result<(), DataError>> {
         self.reported(&this, |report| {
-            report.check_list(&values)?;
+            report.check_list(&mut values)?;
             if !(0.0..=1.0).contains(&q) {
                 return Err(data_error(BAD_VALUE, format!("the quantile {q} is not between 0 and 1")));
             }
@@ -164,11 +166,11 @@ impl HostReportCalls for HostState {
         &mut self,
         this: Resource<HostReport>,
         metric: String,
-        values: Vec<f64>,
+        mut values: Vec<f64>,
         labels: Vec<u8>,
     ) -> wasmtime::Result<Result<(), DataError>> {
         self.reported(&this, |report| {
-            report.check_list(&values)?;
+            report.check_list(&mut values)?;
             report.check_length(labels.len(), 1)?;
             if labels.iter().any(|label| *label > 1) {
                 return Err(data_error(BAD_VALUE, "a label of a ranking is 0 or 1"));

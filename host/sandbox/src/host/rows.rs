@@ -1,18 +1,20 @@
 //! `rows.batch`: an immutable view of the columns that a plugin was granted.
 //!
-//! A read costs one pass over the window and no allocation: the window is gathered in a vector that the store keeps, and copied
-//! into the guest from there. See `host/decisions/001-batches-cross-as-host-owned-resources.md`.
+//! A read costs one copy, from the column into the guest, and no allocation in the host. Where the guest sees something else than the
+//! column holds (a 0 for a missing value, offsets that start at 0), it is gathered first in a vector that the store keeps. See `host/decisions/001-batches-cross-as-host-owned-resources.md`.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{ArrowNativeType, DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use tidegate_vocab::{Batch, DType, Role};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Linker, Lower, Resource, ResourceType};
 
 use crate::bindings::shared::rows::{Column, DataError};
 
+use super::list::List;
 use super::{Fault, HostState, NO_SUCH_COLUMN, OUTSIDE_ROWS, WRONG_TYPE, data_error, reply};
 
 pub(crate) const INTERFACE: &str = "tidegate:plugin/rows@0.1.0";
@@ -85,12 +87,12 @@ pub(crate) struct Scratch {
 #[derive(ComponentType, Lower)]
 #[component(record)]
 pub(crate) struct TextWindow {
-    offsets: Arc<Vec<u32>>,
-    bytes: Arc<Vec<u8>>,
+    offsets: List<u32>,
+    bytes: List<u8>,
 }
 
 /// Empties the vector, fills it and hands out a share of it, which is back when the guest has its copy.
-fn gather<T>(kept: &mut Arc<Vec<T>>, fill: impl FnOnce(&mut Vec<T>)) -> Arc<Vec<T>> {
+fn gather<T: ArrowNativeType>(kept: &mut Arc<Vec<T>>, fill: impl FnOnce(&mut Vec<T>)) -> List<T> {
     if Arc::get_mut(kept).is_none() {
         *kept = Arc::new(Vec::new());
     }
@@ -98,7 +100,18 @@ fn gather<T>(kept: &mut Arc<Vec<T>>, fill: impl FnOnce(&mut Vec<T>)) -> Arc<Vec<
         values.clear();
         fill(values);
     }
-    Arc::clone(kept)
+    List::Gathered(Arc::clone(kept))
+}
+
+/// The values of a column, with 0 wherever one is missing.
+fn zeroed<T: ArrowNativeType>(array: &dyn Array, values: &ScalarBuffer<T>, kept: &mut Arc<Vec<T>>) -> List<T> {
+    if array.null_count() == 0 {
+        return List::Column(values.clone());
+    }
+    gather(kept, |window| {
+        window.extend_from_slice(values);
+        zero_missing(array, window, 1);
+    })
 }
 
 /// Writes 0 wherever a value is missing.
@@ -110,59 +123,53 @@ fn zero_missing<T: Default>(array: &dyn Array, values: &mut [T], width: usize) {
     }
 }
 
-fn read_f64(array: &ArrayRef, scratch: &mut Scratch) -> Result<Arc<Vec<f64>>, Fault> {
+fn read_f64(array: &ArrayRef, scratch: &mut Scratch) -> Result<List<f64>, Fault> {
     let values = array.as_primitive_opt::<Float64Type>().ok_or_else(|| wrong_type(array, "f64"))?;
-    Ok(gather(&mut scratch.f64, |window| {
-        window.extend_from_slice(values.values());
-        zero_missing(array, window, 1);
-    }))
+    Ok(zeroed(array, values.values(), &mut scratch.f64))
 }
 
-fn read_i64(array: &ArrayRef, scratch: &mut Scratch) -> Result<Arc<Vec<i64>>, Fault> {
-    let values = integers(array).ok_or_else(|| wrong_type(array, "i64"))?;
-    Ok(gather(&mut scratch.i64, |window| {
-        window.extend_from_slice(values);
-        zero_missing(array, window, 1);
-    }))
+fn read_i64(array: &ArrayRef, scratch: &mut Scratch) -> Result<List<i64>, Fault> {
+    let values = integer_buffer(array).ok_or_else(|| wrong_type(array, "i64"))?;
+    Ok(zeroed(array, values, &mut scratch.i64))
 }
 
 /// The values of an `i64` or `timestamp-us` column.
 pub(crate) fn integers(array: &ArrayRef) -> Option<&[i64]> {
+    integer_buffer(array).map(|values| values.as_ref())
+}
+
+fn integer_buffer(array: &ArrayRef) -> Option<&ScalarBuffer<i64>> {
     match array.data_type() {
-        DataType::Int64 => array.as_primitive_opt::<Int64Type>().map(|array| array.values().as_ref()),
-        DataType::Timestamp(..) => array.as_primitive_opt::<TimestampMicrosecondType>().map(|array| array.values().as_ref()),
+        DataType::Int64 => array.as_primitive_opt::<Int64Type>().map(|array| array.values()),
+        DataType::Timestamp(..) => array.as_primitive_opt::<TimestampMicrosecondType>().map(|array| array.values()),
         _ => None,
     }
 }
 
 fn read_text(array: &ArrayRef, scratch: &mut Scratch) -> Result<TextWindow, Fault> {
     let text = array.as_string_opt::<i32>().ok_or_else(|| wrong_type(array, "utf8"))?;
-    let offsets = text.value_offsets();
-    let (first, last) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
-    // Arrow's offsets rise from 0 or more, so that these differences are never negative.
-    let bytes = &text.value_data()[first.max(0) as usize..last.max(0) as usize];
-    Ok(TextWindow {
-        offsets: gather(&mut scratch.u32, |window| window.extend(offsets.iter().map(|offset| offset.wrapping_sub(first) as u32))),
-        bytes: gather(&mut scratch.u8, |window| window.extend_from_slice(bytes)),
-    })
+    let offsets = text.offsets();
+    // Arrow's offsets rise from 0 or more, so that neither they nor their differences are negative.
+    let first = offsets.first().copied().unwrap_or(0).max(0);
+    let last = offsets.last().copied().unwrap_or(0).max(first);
+    let offsets = if first == 0 {
+        List::of_buffer(offsets.inner().inner(), 0, offsets.len())
+    } else {
+        gather(&mut scratch.u32, |window| window.extend(offsets.iter().map(|offset| offset.wrapping_sub(first) as u32)))
+    };
+    Ok(TextWindow { offsets, bytes: List::of_buffer(text.values(), first as usize, (last - first) as usize) })
 }
 
-fn read_raw(array: &ArrayRef, scratch: &mut Scratch) -> Result<Arc<Vec<u8>>, Fault> {
+fn read_raw(array: &ArrayRef, scratch: &mut Scratch) -> Result<List<u8>, Fault> {
     if let Some(flags) = array.as_boolean_opt() {
         return Ok(gather(&mut scratch.u8, |window| raw_flags(flags, window)));
     }
-    if let Some(values) = array.as_primitive_opt::<Float64Type>() {
-        return Ok(gather(&mut scratch.u8, |window| {
-            window.extend_from_slice(values.values().inner().as_slice());
-            zero_missing(array, window, 8);
-        }));
-    }
-    let buffer = match array.data_type() {
-        DataType::Int64 => array.as_primitive_opt::<Int64Type>().map(|array| array.values().inner()),
-        DataType::Timestamp(..) => array.as_primitive_opt::<TimestampMicrosecondType>().map(|array| array.values().inner()),
-        _ => None,
-    };
+    let floats = array.as_primitive_opt::<Float64Type>().map(|values| values.values().inner());
+    let buffer = floats.or_else(|| integer_buffer(array).map(ScalarBuffer::inner));
     let buffer = buffer.ok_or_else(|| wrong_type(array, "of a fixed width"))?;
+    if array.null_count() == 0 {
+        return Ok(List::of_buffer(buffer, 0, buffer.len()));
+    }
     Ok(gather(&mut scratch.u8, |window| {
         window.extend_from_slice(buffer.as_slice());
         zero_missing(array, window, 8);
@@ -174,7 +181,7 @@ fn raw_flags(flags: &BooleanArray, window: &mut Vec<u8>) {
     zero_missing(flags, window, 1);
 }
 
-fn read_valid(array: &ArrayRef, scratch: &mut Scratch) -> Arc<Vec<u8>> {
+fn read_valid(array: &ArrayRef, scratch: &mut Scratch) -> List<u8> {
     gather(&mut scratch.u8, |window| {
         if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
             window.extend(nulls.iter().map(u8::from));

@@ -54,8 +54,8 @@ fn no_rows_are_rows_too() {
     assert_eq!((cleaned.rows.row_count(), cleaned.kept.len()), (0, 0));
 }
 
-#[test]
-fn a_source_gives_rows_with_their_cursor() {
+/// A source of three rows with one column, and a cursor.
+fn source_of_three() -> Guest {
     let mut guest = Guest::new(PluginKind::Source);
     guest.imports = format!(
         r#"(import "{ROWS}" "[constructor]builder" (func $builder (param i32 i32) (result i32)))
@@ -70,6 +70,12 @@ fn a_source_gives_rows_with_their_cursor() {
         (i32.store (i32.const 1040) (i32.const 144)) (i32.store (i32.const 1044) (i32.const 6))
         (i32.const 1024)"
         .into();
+    guest
+}
+
+#[test]
+fn a_source_gives_rows_with_their_cursor() {
+    let guest = source_of_three();
     let (settings, _) = settings(PluginKind::Source);
     let mut source = guest.load(&sandbox()).source(&settings).unwrap();
     source.open(Some(b"before")).unwrap();
@@ -80,6 +86,38 @@ fn a_source_gives_rows_with_their_cursor() {
     assert!(matches!(&error, CallError::Incompatible { step: "next", offers, .. } if offers == "3 rows"), "{error}");
     // The instance is gone; the next call opens a fresh one where the last rows ended.
     assert!(matches!(source.next(10, 1000), Ok(Pull::Rows { .. })));
+}
+
+/// A NaN that no operation of any processor gives by itself.
+const ODD_NAN: &str = "(i64.const 0xfff4000000001234)";
+
+#[test]
+fn nans_leave_a_guest_with_the_same_bits_on_every_processor() {
+    let is_canonical = |values: &[f64]| values.iter().all(|value| value.to_bits() == f64::NAN.to_bits());
+    let mut cleaner = Guest::new(PluginKind::Cleaner);
+    cleaner.imports = format!(r#"(import "{ROWS}" "[method]editor.write-f64" (func $write (param i32 i32 i32 i32 i32 i32 i32 i32)))"#);
+    cleaner.main = format!(
+        "(i64.store (i32.const 4096) {ODD_NAN})
+         (call $write (local.get 1) (i32.const 0) (i32.const 0) (i32.const 4096) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 2048))
+         (if (i32.load8_u (i32.const 2048)) (then (unreachable)))
+         (i32.const 1024)"
+    );
+    let (calm, _) = settings(PluginKind::Cleaner);
+    let cleaned = cleaner.load(&sandbox()).cleaner(&calm).unwrap().clean(&batch(1)).unwrap();
+    assert!(is_canonical(cleaned.rows.column("a").unwrap().to_data().buffers()[0].typed_data::<f64>()));
+
+    let mut source = source_of_three();
+    let stores = [4096, 4104, 4112].map(|address| format!("(i64.store (i32.const {address}) {ODD_NAN})"));
+    source.main.insert_str(0, &stores.concat());
+    let (calm, _) = settings(PluginKind::Source);
+    let Pull::Rows { rows, .. } = source.load(&sandbox()).source(&calm).unwrap().next(10, 1000).unwrap() else { panic!("expected rows") };
+    assert!(is_canonical(rows.rows.column(0).to_data().buffers()[0].typed_data::<f64>()));
+
+    let (calm, _) = settings(PluginKind::Evaluator);
+    let odd = mean_of(1, &format!("f64.reinterpret_i64 {ODD_NAN}"), "");
+    let terms = odd.load(&sandbox()).evaluator(&calm).unwrap().evaluate(&batch(1)).unwrap();
+    let Terms::Mean { values } = &terms[0].terms else { panic!("{terms:?}") };
+    assert!(is_canonical(values));
 }
 
 #[test]
