@@ -24,6 +24,7 @@ mod up_kill;
 mod up_loop;
 mod up_pipelines;
 mod up_plugins;
+mod up_reload;
 mod up_requests;
 mod up_versions;
 mod volatile;

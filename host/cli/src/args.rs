@@ -351,9 +351,49 @@ pub enum PluginCommand {
     List,
     /// Let a running host look at its plugin folder now
     Reload {
-        /// Only this plugin
+        /// Only these plugins; several are replaced together or not at all
         #[arg(value_name = "NAME")]
-        plugin: Option<String>,
+        plugins: Vec<String>,
+        /// Let through what waits for an operator: another output, or a capability that the old build did not ask for
+        #[arg(long)]
+        accept: bool,
+    },
+    /// Take a plugin of a running host back to the build before
+    Rollback {
+        /// The plugin's name
+        #[arg(value_name = "NAME")]
+        plugin: String,
+        /// Why, for the journal
+        #[arg(long, default_value = "no reason given")]
+        reason: String,
+    },
+    /// Write what plugins are and were lent into `plugins.lock`
+    Lock {
+        /// Only these plugins
+        #[arg(value_name = "NAME")]
+        plugins: Vec<String>,
+    },
+    /// Hold a plugin at one build, whatever lies in the plugin folder
+    Pin {
+        /// The plugin's name
+        #[arg(value_name = "NAME")]
+        plugin: String,
+        /// The first characters of the build's digest; the one in use where it is not given
+        #[arg(value_name = "DIGEST")]
+        digest: Option<String>,
+    },
+    /// Remove a plugin's entry from `plugins.lock`
+    Unpin {
+        /// The plugin's name
+        #[arg(value_name = "NAME")]
+        plugin: String,
+    },
+    /// Run two builds of a plugin on the newest real batches and show what comes out differently
+    Diff {
+        /// The plugin's name, or the path of a component
+        old: String,
+        /// The path of the other component
+        new: String,
     },
     /// Show one plugin's manifest, imports, limits and grants
     Inspect {

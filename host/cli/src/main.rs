@@ -12,6 +12,7 @@ mod logging;
 mod memory;
 mod progress;
 mod report;
+mod shadow;
 mod terminal;
 mod up;
 

@@ -294,14 +294,9 @@ pub(crate) async fn derive(
     raw: &RawPart,
     in_memory: Option<Typed>,
 ) -> Result<(CleanPart, Batch), PipelineError> {
-    let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
     let typed_rows = match in_memory {
         Some(typed) => typed,
-        None => {
-            let stored = decode_raw(&stores.blobs.get(&raw.digest).await?).map_err(in_rows)?;
-            let whole = with_later_columns(stored, &settings.contract).map_err(in_rows)?;
-            typed(&whole, &settings.contract, raw.polled_at).map_err(in_rows)?
-        }
+        None => stored_rows(settings, stores, raw).await?,
     };
     let mut ports = std::mem::take(cleaners);
     let (task_settings, task_raw, behind) = (Arc::clone(settings), raw.clone(), behind.clone());
@@ -315,6 +310,14 @@ pub(crate) async fn derive(
     let (part, file, rows) = cleaned?;
     stores.blobs.put_blob(file).await?;
     Ok((part, rows))
+}
+
+/// The rows of a raw part, with the contract's types.
+pub(crate) async fn stored_rows(settings: &Settings, stores: &Stores, raw: &RawPart) -> Result<Typed, PipelineError> {
+    let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
+    let stored = decode_raw(&stores.blobs.get(&raw.digest).await?).map_err(in_rows)?;
+    let whole = with_later_columns(stored, &settings.contract).map_err(in_rows)?;
+    typed(&whole, &settings.contract, raw.polled_at).map_err(in_rows)
 }
 
 type CleanedPart = (CleanPart, Blob, Batch);

@@ -185,7 +185,7 @@ impl Pipeline {
         Ok(answers)
     }
 
-    fn needs_latency(&self) -> bool {
+    pub(crate) fn needs_latency(&self) -> bool {
         self.plugins.evaluators.iter().any(|step| step.port.as_ref().is_some_and(|port| port.needs_latency()))
     }
 
@@ -258,7 +258,7 @@ pub(crate) fn labelled(rows: &Batch) -> Batch {
 
 /// What an evaluator sees: the rows' id, time, label and slices, and the answers; with `timed` also how long they took, missing
 /// where that is not known.
-fn scored_batch(rows: &Batch, classes: &[String], answers: &Answers, timed: bool) -> Batch {
+pub(crate) fn scored_batch(rows: &Batch, classes: &[String], answers: &Answers, timed: bool) -> Batch {
     let sees = |role: &Role| matches!(role, Role::Id | Role::Time | Role::Label | Role::Slice);
     let seen = rows.columns().filter(|(_, role, _)| sees(role));
     let mut columns: Vec<(String, Role, ArrayRef)> =

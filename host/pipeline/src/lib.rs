@@ -29,6 +29,7 @@ mod quality;
 mod quarantine;
 mod retention;
 mod run;
+mod samples;
 mod settings;
 mod training;
 
@@ -45,5 +46,6 @@ pub use ports::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourceP
 pub use quality::QualityHistory;
 pub use quarantine::{CleanedAgain, Readmission, Readmitted, clean_again, readmit, readmitted_rows};
 pub use retention::{Collected, Collection, Retention, Subject, collect, make_room};
+pub use samples::SampleSize;
 pub use settings::Settings;
 pub use training::TrainingWork;

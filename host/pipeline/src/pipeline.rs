@@ -161,44 +161,35 @@ impl Pipeline {
         self.last_event_time
     }
 
-    /// Puts a plugin in the place of the one of its name, between two events. Rows that arrive from now on, and those that the next
-    /// snapshot and the rows not yet scored need, go through the new one.
+    /// Puts plugins in the place of those of their name, between two events: all of them or none. Rows that arrive from now on, and
+    /// those that the next snapshot and the rows not yet scored need, go through the new ones.
     ///
     /// # Errors
-    /// What the store could not read; the old plugin stays then.
-    pub async fn replace(&mut self, new: Replacement) -> Result<(), PipelineError> {
-        match new {
-            Replacement::Source(step) => {
-                self.plugins.source = step;
-                // It is opened at the committed cursor.
-                self.source_open = false;
-            }
-            Replacement::Cleaner(index, step) => {
-                let Some(place) = self.plugins.cleaners.get_mut(index) else { return Ok(()) };
-                let old = std::mem::replace(place, step);
-                let chain = chain_of(&self.plugins, &self.settings);
-                match Backlog::of(&self.settings, &self.stores, &self.state, &chain).await {
-                    Ok(backlog) => {
-                        self.chain = chain;
-                        self.pending = backlog.pending;
-                        self.rows_cleaned = backlog.rows_cleaned;
-                    }
-                    Err(error) => {
-                        self.plugins.cleaners[index] = old;
-                        return Err(error);
-                    }
+    /// What the store could not read; the old plugins stay then.
+    pub async fn replace(&mut self, new: Vec<Replacement>) -> Result<(), PipelineError> {
+        let (mut old, mut source_moved, mut cleaner_moved) = (Vec::new(), false, false);
+        for replacement in new {
+            source_moved |= matches!(replacement, Replacement::Source(_));
+            cleaner_moved |= matches!(replacement, Replacement::Cleaner(..));
+            old.extend(self.plugins.put(replacement));
+        }
+        if cleaner_moved {
+            let chain = chain_of(&self.plugins, &self.settings);
+            match Backlog::of(&self.settings, &self.stores, &self.state, &chain).await {
+                Ok(backlog) => {
+                    self.chain = chain;
+                    self.pending = backlog.pending;
+                    self.rows_cleaned = backlog.rows_cleaned;
+                }
+                Err(error) => {
+                    old.into_iter().for_each(|old| drop(self.plugins.put(old)));
+                    return Err(error);
                 }
             }
-            Replacement::Evaluator(index, step) => {
-                if let Some(place) = self.plugins.evaluators.get_mut(index) {
-                    *place = step;
-                }
-            }
-            Replacement::Alerter(index, step) => {
-                if let Some(place) = self.plugins.alerters.get_mut(index) {
-                    *place = step;
-                }
-            }
+        }
+        if source_moved {
+            // It is opened at the committed cursor.
+            self.source_open = false;
         }
         Ok(())
     }
@@ -255,6 +246,18 @@ pub enum Replacement {
     Evaluator(usize, PluginStep<dyn EvaluatePort>),
     /// An alerter.
     Alerter(usize, PluginStep<dyn AlertPort>),
+}
+
+impl Plugins {
+    /// Puts a plugin in its place; the one that was there, or nothing where there is no such place.
+    fn put(&mut self, new: Replacement) -> Option<Replacement> {
+        Some(match new {
+            Replacement::Source(step) => Replacement::Source(std::mem::replace(&mut self.source, step)),
+            Replacement::Cleaner(index, step) => Replacement::Cleaner(index, std::mem::replace(self.cleaners.get_mut(index)?, step)),
+            Replacement::Evaluator(index, step) => Replacement::Evaluator(index, std::mem::replace(self.evaluators.get_mut(index)?, step)),
+            Replacement::Alerter(index, step) => Replacement::Alerter(index, std::mem::replace(self.alerters.get_mut(index)?, step)),
+        })
+    }
 }
 
 fn chain_of(plugins: &Plugins, settings: &Settings) -> Digest {

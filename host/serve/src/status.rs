@@ -170,6 +170,10 @@ pub struct Reload {
     pub at: Timestamp,
     /// The digest of the new file, in hex, where it could be read.
     pub digest: Option<String>,
-    /// Why the old one stays; `None` when the new one serves.
+    /// How it ended: `replaced`, `refused`, `held`, `proven` or `taken back`.
+    pub result: String,
+    /// Why the new one does not serve; `None` when it does.
     pub refused: Option<String>,
+    /// What the new one does differently, a sentence a place.
+    pub differences: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! A folder of bytes by name, for what can be made again: compiled plugins.
+//! A folder of bytes by name: compiled plugins, and the components that were in use.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::{StoreError, durable};
 const NAME_BYTES_MAX: usize = 200;
 const TEMPORARY: &str = ".tmp";
 
-/// A cache on disk. Entries are there whole or not at all; whether they are genuine is for their reader to check.
+/// A folder of named bytes. Entries are there whole or not at all; whether they are genuine is for their reader to check.
 #[derive(Debug, Clone)]
 pub struct CompiledFolder {
     path: PathBuf,

@@ -32,6 +32,12 @@ impl StateFolder {
     /// The file of the key in the folder.
     pub const KEY: &str = "key";
 
+    /// The components of plugins that were in use, in the folder at `path`: made when the folder is opened, and written to by the
+    /// process that holds it.
+    pub fn components(path: &Path) -> CompiledFolder {
+        CompiledFolder::beside(&path.join("components"))
+    }
+
     /// Opens the folder at `path` in the name of `owner`, making whatever is not there.
     ///
     /// # Errors
@@ -90,6 +96,7 @@ fn prepare(path: &Path) -> Result<Prepared, StoreError> {
     let compiled_path = path.join("compiled");
     let compiled = CompiledFolder::open(&compiled_path)?;
     keep_private(&compiled_path)?;
+    CompiledFolder::open(&path.join("components"))?;
     let key = key(path, &path.join("blobs").join("tmp"))?;
     Ok((lock, blobs, compiled, key))
 }

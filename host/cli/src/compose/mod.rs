@@ -5,9 +5,12 @@
 pub mod clock;
 pub mod egress;
 pub mod inputs;
+pub mod kept;
+pub mod lock;
 mod plugins;
 mod retention;
 mod secrets;
+pub mod stands;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use tidegate_sandbox::{CallError, Grants, LogLevel, LogLine, Plugin, PluginSetti
 use tidegate_vocab::{Clock, Digest, PluginName};
 
 use super::egress::{NetEgress, SystemResolver};
+use super::stands::Registry;
 use crate::config::section::list;
 use crate::config::{Config, PipelineConfig, PluginUse};
 use crate::failure::{Exit, Failure};
@@ -114,12 +115,16 @@ pub fn check_evaluator(pipeline: &PipelineConfig, step: &mut PluginStep<dyn Eval
     }
 }
 
-/// Loads the component `NAME.wasm` of the plugin folder.
+/// Loads the component that a plugin's name stands for.
 ///
 /// # Errors
-/// A [`Failure`] when it is not there or does not load.
+/// A [`Failure`] when it is not there, is not the one it must be, or does not load.
 pub fn load_plugin(config: &Config, sandbox: &Sandbox, name: &PluginName) -> Result<Loaded, Failure> {
-    load_file(sandbox, name, &config.plugin_file(name))
+    let stands = Registry::read(config)?.stands(config, name)?;
+    if let Some(why) = &stands.instead {
+        tracing::warn!(plugin = %name, digest = %stands.digest.short(), "{why}");
+    }
+    load_component(sandbox, name, stands.component)
 }
 
 /// The bytes of a component's file.
@@ -139,10 +144,10 @@ pub fn component(name: &PluginName, path: &std::path::Path) -> Result<Vec<u8>, F
 /// # Errors
 /// A [`Failure`] when a cleaner's file cannot be read.
 pub fn chain(config: &Config, pipeline: &PipelineConfig) -> Result<Digest, Failure> {
+    let registry = Registry::read(config)?;
     let cleaner = |used: &PluginUse| {
-        let bytes = component(&used.plugin, &config.plugin_file(&used.plugin))
-            .map_err(|failure| failure.at(&config.file, used.span.clone(), "named here"))?;
-        Ok((Digest::of(&bytes), used.config.clone()))
+        let stands = registry.stands(config, &used.plugin).map_err(|failure| failure.at(&config.file, used.span.clone(), "named here"))?;
+        Ok((stands.digest, used.config.clone()))
     };
     Ok(chain_digest(&each(&pipeline.cleaners, cleaner)?, &pipeline.contract))
 }

@@ -189,7 +189,7 @@ impl File {
         let store = store::store(&root, &folder);
         let serve = serve::serve(&root, &folder);
         let plugin = plugin::plugin_tables(&root, &folder, &inputs);
-        let plugins = plugin::plugins(&root, &folder, &plugin);
+        let plugins = plugin::plugins(&root, &folder);
         let pipelines = pipelines(&root);
         let backtest = backtest(&root);
         root.finish();
@@ -231,6 +231,12 @@ impl Config {
         })
     }
 
+    /// Whether `plugin` is loaded only as `plugins.lock` says.
+    pub fn must_be_locked(&self, plugin: &PluginName) -> bool {
+        let reaches_out = |plugin: &PluginConfig| !plugin.grants.http.is_empty() || !plugin.grants.secrets.is_empty();
+        self.plugins.locked || self.plugin.get(plugin).is_some_and(reaches_out)
+    }
+
     /// The settings of `plugin`, or those of a plugin without a table.
     pub fn plugin(&self, plugin: &PluginName) -> PluginConfig {
         self.plugin.get(plugin).cloned().unwrap_or_default()
@@ -249,9 +255,6 @@ impl Config {
     /// Whether the file has sections that `command` has no use for, as one note; `None` where it uses all of them.
     pub fn unserved(&self, command: &str) -> Option<String> {
         let mut sections = Vec::new();
-        if self.plugins.locked {
-            sections.push("[plugins] locked".to_owned());
-        }
         for pipeline in self.pipelines.iter().filter(|pipeline| pipeline.rollout.is_some()) {
             sections.push(format!("[pipeline.{}.rollout]", pipeline.id));
         }

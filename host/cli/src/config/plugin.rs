@@ -12,15 +12,28 @@ use tidegate_vocab::limits::{PLUGINS_MEMORY_BYTES_MAX, PluginLimits};
 use super::InputConfig;
 use super::section::{self, Placed, Section};
 
+/// `[plugins] shadow_batches`, where it is not written.
+const SHADOW_BATCHES: u32 = 4;
+/// `[plugins] shadow_change_max`, where it is not written.
+const SHADOW_CHANGE_MAX: f64 = 0.5;
+/// `[plugins] probation_calls`, where it is not written.
+const PROBATION_CALLS: u32 = 20;
+
 /// `[plugins]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PluginsConfig {
     /// The folder of components.
     pub folder: PathBuf,
-    /// Whether only plugins pinned in `plugins.lock` are loaded; on when a plugin has http or a secret.
+    /// Whether every plugin must have an entry in `plugins.lock`. One with http or a secret must in any case.
     pub locked: bool,
     /// Linear memory of all instances together.
     pub memory_bytes_max: u64,
+    /// Parts, newest first, that a new build is tried on beside the old one before it is used; 0 for none.
+    pub shadow_batches: u32,
+    /// The share of rows or cells that may come out differently before an operator has to accept it.
+    pub shadow_change_max: f64,
+    /// Calls after which a new build is no longer taken back by itself; 0 for none.
+    pub probation_calls: u32,
     /// Where the file names the folder.
     pub span: std::ops::Range<usize>,
 }
@@ -132,18 +145,28 @@ impl PluginConfig {
     }
 }
 
-pub(super) fn plugins(root: &Section<'_>, folder: &Path, tables: &BTreeMap<PluginName, PluginConfig>) -> PluginsConfig {
-    let reaches_out = tables.values().any(|plugin| !plugin.grants.http.is_empty() || !plugin.grants.secrets.is_empty());
-    let mut config =
-        PluginsConfig { folder: folder.join("plugins"), locked: reaches_out, memory_bytes_max: PLUGINS_MEMORY_BYTES_MAX, span: 0..0 };
+pub(super) fn plugins(root: &Section<'_>, folder: &Path) -> PluginsConfig {
+    let mut config = PluginsConfig {
+        folder: folder.join("plugins"),
+        locked: false,
+        memory_bytes_max: PLUGINS_MEMORY_BYTES_MAX,
+        shadow_batches: SHADOW_BATCHES,
+        shadow_change_max: SHADOW_CHANGE_MAX,
+        probation_calls: PROBATION_CALLS,
+        span: 0..0,
+    };
     let Some(section) = root.section("plugins") else { return config };
     config.span = section.span.clone();
     if let Some(path) = section.text("folder") {
         config.folder = folder.join(path.value);
         config.span = path.span;
     }
-    config.locked |= section.flag("locked").unwrap_or(false);
+    config.locked = section.flag("locked").unwrap_or(false);
     config.memory_bytes_max = section.bytes("memory_bytes_max", 1 << 16..=1 << 44).unwrap_or(config.memory_bytes_max);
+    let small = |key: &str, default: u32| section.integer(key, 0..=10_000).and_then(|value| u32::try_from(value).ok()).unwrap_or(default);
+    config.shadow_batches = small("shadow_batches", config.shadow_batches);
+    config.probation_calls = small("probation_calls", config.probation_calls);
+    config.shadow_change_max = section.number("shadow_change_max", 0.0..=1.0).unwrap_or(config.shadow_change_max);
     section.finish();
     config
 }

@@ -10,12 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_model::Trained;
 use tidegate_pipeline::{
-    Event, Outcome, Pipeline, PipelineError, Replacement, SourceState, clean_again, import, ingest_some, promote, readmit, roll_back,
+    Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, clean_again, import, ingest_some, promote, readmit,
+    roll_back,
 };
 use tidegate_policy::outlook;
 use tidegate_serve::Node;
 use tidegate_store::Upkeep;
-use tidegate_vocab::{Clock as _, RunId};
+use tidegate_vocab::{Batch, Clock as _, RunId};
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -48,8 +49,31 @@ pub enum Message {
     Command(Command, oneshot::Sender<Answer>),
     /// A plugin takes the place of another, wherever it is used. The answer is why it could not.
     Replace(Vec<Replacement>, oneshot::Sender<Result<(), String>>),
+    /// Somebody wants to try a plugin on what the one in use was given lately.
+    Samples(SamplesOf, SampleSize, oneshot::Sender<Result<Samples, String>>),
     /// Something that the journal should tell.
     Note(&'static str, serde_json::Value),
+}
+
+/// Of which place samples are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SamplesOf {
+    /// The source.
+    Source,
+    /// The cleaner with this number.
+    Cleaner(usize),
+    /// The evaluator with this number.
+    Evaluator(usize),
+}
+
+/// What a plugin was given lately.
+pub enum Samples {
+    /// Where the source stands.
+    Source(Option<Vec<u8>>),
+    /// Batches, oldest first.
+    Cleaner(Vec<Batch>),
+    /// Scored rows, if there are any.
+    Evaluator(Option<Batch>),
 }
 
 /// One pipeline and what it works with.
@@ -241,16 +265,14 @@ impl Actor {
                 }
             }
             Message::Replace(replacements, done) => {
-                let mut replaced = Ok(());
-                for replacement in replacements {
-                    if let Err(error) = self.pipeline.replace(replacement).await {
-                        replaced = Err(error.to_string());
-                        break;
-                    }
-                }
+                let replaced = self.pipeline.replace(replacements).await.map_err(|error| error.to_string());
                 pace.poll_at = Instant::now();
                 self.show(pace);
                 let _ = done.send(replaced);
+            }
+            Message::Samples(of, size, answer) => {
+                // Whoever asks waits no longer than for the answer.
+                let _ = answer.send(self.samples(of, size).await.map_err(|error| error.to_string()));
             }
             Message::Command(command, answer) => {
                 let told = self.execute(command).await.unwrap_or_else(Answer::from);
@@ -260,6 +282,14 @@ impl Actor {
                 let _ = answer.send(told);
             }
         }
+    }
+
+    async fn samples(&mut self, of: SamplesOf, size: SampleSize) -> Result<Samples, PipelineError> {
+        Ok(match of {
+            SamplesOf::Source => Samples::Source(self.pipeline.committed_cursor().await?),
+            SamplesOf::Cleaner(place) => Samples::Cleaner(self.pipeline.cleaner_samples(place, size).await?),
+            SamplesOf::Evaluator(_) => Samples::Evaluator(self.pipeline.evaluator_sample(size).await?),
+        })
     }
 
     async fn execute(&mut self, command: Command) -> Result<Answer, Failure> {
@@ -294,7 +324,11 @@ impl Actor {
                 Answer::CleanedAgain { again: readmit(pipeline, &rows, &operator, &reason).await? }
             }
             Command::CleanAgain => Answer::CleanedAgain { again: clean_again(pipeline, &*self.upkeep).await? },
-            Command::Labels { .. } | Command::Reload { .. } | Command::Collect | Command::AcceptContract { .. } => {
+            Command::Labels { .. }
+            | Command::Reload { .. }
+            | Command::TakeBack { .. }
+            | Command::Collect
+            | Command::AcceptContract { .. } => {
                 return Err(Failure::usage("a pipeline does not take this command", "this is a bug of the host"));
             }
         })

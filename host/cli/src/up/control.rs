@@ -14,6 +14,7 @@ use tidegate_vocab::{Decision, LateLabel, PipelineId, PluginName, VersionNo};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::reload::Attempt;
 use crate::compose::Room;
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
@@ -94,8 +95,19 @@ pub enum Command {
     Collect,
     /// Look at the plugin folder now.
     Reload {
-        /// Only this plugin.
-        plugin: Option<PluginName>,
+        /// Only these plugins; several together or not at all.
+        plugins: Vec<PluginName>,
+        /// Let through what waits for an operator.
+        accept: bool,
+    },
+    /// Take a plugin back to the build before.
+    TakeBack {
+        /// Which.
+        plugin: PluginName,
+        /// Why.
+        reason: String,
+        /// Who asks.
+        operator: String,
     },
 }
 
@@ -146,10 +158,10 @@ pub enum Answer {
         /// How much.
         room: Box<Room>,
     },
-    /// Plugins were looked at: name, and why the old one stays.
+    /// Plugins were looked at.
     Reloaded {
         /// One entry a plugin that had changed.
-        plugins: Vec<(PluginName, Option<String>)>,
+        attempts: Vec<Attempt>,
     },
     /// It could not be done.
     Failed {

@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::actor::{Actor, INBOX_MAX, Message};
-use super::board::{Board, PluginBook};
+use super::board::Board;
 use super::caretaker::Caretaker;
 use super::control::{Answer, Command, Socket};
 use super::labels::{LabelPlace, Labels};
 use super::observer::{self, Watch};
 use super::prediction_log::prediction_log;
-use super::reload::{Place, Reloader, Seen};
+use super::reload::{Look, Place, Reloader};
 use super::replay::Replay;
 use super::routes::{RouteTable, Router};
 use super::views::HostViews;
@@ -70,8 +70,8 @@ pub async fn up(config: Config, state: &StateFolder, options: Options, terminal:
     let (changes, changed) = watch::channel(0);
     let Crew { inboxes, boards, places, in_use, replays, actors } = Crew::start(&host, &changes, &working).await?;
     let labels = Labels { stores: host.stores.clone(), log: log.clone(), pipelines: Arc::new(inboxes) };
-    let reloader = Arc::new(host.reloader(places, in_use)?);
-    actors.spawn(Arc::clone(&reloader).follow(working.clone()));
+    let reloader = Arc::new(host.reloader(places, &in_use, working.clone())?);
+    actors.spawn(Arc::clone(&reloader).follow());
     let views = HostViews {
         config: Arc::clone(&config),
         stores: host.stores.clone(),
@@ -210,14 +210,14 @@ impl Host {
         }
     }
 
-    fn reloader(&self, places: BTreeMap<PipelineId, Place>, in_use: BTreeMap<PluginName, Digest>) -> Result<Reloader, Failure> {
-        let book = Arc::new(PluginBook::default());
-        for name in in_use.keys() {
-            book.in_use(&load_plugin(&self.config, &self.sandbox, name)?.plugin);
-        }
-        let seen = in_use.into_iter().map(|(name, in_use)| (name, Seen { in_use, refused: None })).collect();
-        let (config, sandbox) = (Arc::clone(&self.config), self.sandbox.clone());
-        Ok(Reloader { config, sandbox, places, book, seen: Mutex::new(seen) })
+    fn reloader(
+        &self,
+        places: BTreeMap<PipelineId, Place>,
+        in_use: &BTreeMap<PluginName, Digest>,
+        stop: CancellationToken,
+    ) -> Result<Reloader, Failure> {
+        let loaded = in_use.keys().map(|name| load_plugin(&self.config, &self.sandbox, name)).collect::<Result<_, _>>()?;
+        Reloader::new(Arc::clone(&self.config), self.sandbox.clone(), places, loaded, stop)
     }
 }
 
@@ -325,7 +325,15 @@ impl Orders {
                 Ok(added) => Answer::Labelled { added: added.added, unchanged: added.unchanged },
                 Err(error) => crate::commands::label_failure(&error).into(),
             },
-            Command::Reload { plugin } => Answer::Reloaded { plugins: self.reloader.look(plugin.as_ref(), true).await },
+            Command::Reload { plugins, accept } => {
+                Answer::Reloaded { attempts: self.reloader.look(Look { only: plugins, again: true, accept }).await }
+            }
+            Command::TakeBack { plugin, reason, operator } => {
+                match self.reloader.take_back(&plugin, &format!("{operator} said so: {reason}")).await {
+                    Ok(attempt) => Answer::Reloaded { attempts: vec![attempt] },
+                    Err(failure) => failure.into(),
+                }
+            }
             Command::Collect => {
                 let (answer, told) = oneshot::channel();
                 let stopping = || Failure::from(anyhow::anyhow!("the host is stopping")).into();

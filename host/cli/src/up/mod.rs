@@ -21,4 +21,5 @@ mod routes;
 mod views;
 
 pub use host::{Options, up};
+pub use reload::Attempt;
 pub use routes::load_arm;

@@ -49,9 +49,10 @@ fn attempt(reload: &Reload) -> Markup {
     html! {
         div {
             @match &reload.refused {
-                None => { span class="verdict pass" { "replaced" } " " (instant(reload.at)) },
-                Some(why) => { span class="verdict fail" { "refused" } " " (instant(reload.at)) ": " (sentence(why)) " The old one serves." },
+                None => { span class="verdict pass" { (reload.result) } " " (instant(reload.at)) },
+                Some(why) => { span class="verdict fail" { (reload.result) } " " (instant(reload.at)) ": " (sentence(why)) " The old one serves." },
             }
+            @for difference in &reload.differences { div class="soft" { (sentence(difference)) } }
         }
     }
 }

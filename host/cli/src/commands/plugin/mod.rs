@@ -1,4 +1,8 @@
-//! `tidegate plugin`: what is in the plugin folder, and what one plugin asks, imports and was lent.
+//! `tidegate plugin`: what is in the plugin folder, what one plugin asks, imports and was lent, and which build is used.
+
+mod diff;
+mod lock;
+mod reload;
 
 use std::path::Path;
 
@@ -12,58 +16,52 @@ use crate::compose;
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
 use crate::terminal::{Terminal, table};
-use crate::up::control::{self, Answer, Command as Order};
 
-/// Lists or inspects plugins.
+/// Carries out a command about plugins.
 ///
 /// # Errors
-/// A [`Failure`] when a plugin does not load.
+/// A [`Failure`] when a plugin does not load, or what was asked cannot be done.
 pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
-    if let PluginCommand::Reload { plugin } = command {
-        return reload(&config, plugin.as_deref(), global, terminal);
-    }
-    compose::with_state_to_read(&config, async |state| {
-        let sandbox = compose::sandbox(&config, state)?;
-        match command {
-            PluginCommand::List => list(&config, &sandbox, terminal),
-            PluginCommand::Inspect { plugin } => inspect(&config, &sandbox, plugin, terminal),
-            PluginCommand::Reload { .. } => Ok(Exit::Ok),
+    match command {
+        PluginCommand::List => with_sandbox(&config, |sandbox| list(&config, sandbox, terminal)),
+        PluginCommand::Inspect { plugin } => with_sandbox(&config, |sandbox| inspect(&config, sandbox, plugin, terminal)),
+        PluginCommand::Reload { plugins, accept } => reload::reload(&config, plugins, *accept, global, terminal),
+        PluginCommand::Rollback { plugin, reason } => reload::roll_back(&config, plugin, reason, global, terminal),
+        PluginCommand::Lock { plugins } => with_sandbox(&config, |sandbox| lock::lock(&config, sandbox, plugins, terminal)),
+        PluginCommand::Pin { plugin, digest } => {
+            with_sandbox(&config, |sandbox| lock::pin(&config, sandbox, plugin, digest.as_deref(), terminal))
         }
-    })
+        PluginCommand::Unpin { plugin } => lock::unpin(&config, plugin, terminal),
+        PluginCommand::Diff { old, new } => diff::diff(&config, old, new, global, terminal),
+    }
 }
 
-/// Asks the running host to look at its plugin folder.
-fn reload(config: &Config, named: Option<&str>, global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
-    let wrong = |error: tidegate_vocab::IdError| Failure::usage(error.to_string(), "name a plugin of the folder");
-    let plugin: Option<PluginName> = named.map(str::parse).transpose().map_err(wrong)?;
-    let first = config.pipelines.first().map(|pipeline| pipeline.id.to_string());
-    let chosen = config.pipeline(global.pipeline.as_deref().or(first.as_deref()))?;
-    let plugins = match compose::block_on(control::ask(config, &chosen.id, Order::Reload { plugin }))? {
-        Some(Answer::Reloaded { plugins }) => plugins,
-        Some(_) => return Err(control::misunderstood()),
-        None => {
-            return Err(Failure::usage(
-                "no host runs on this state folder",
-                "`tidegate up` starts one; the other commands load plugins anew each time",
-            ));
-        }
-    };
-    let line = |(name, refused): &(PluginName, Option<String>)| match refused {
-        None => format!("{name}: replaced\n"),
-        Some(why) => format!("{name}: the old one stays: {why}\n"),
-    };
-    let text = || if plugins.is_empty() { "no plugin has changed\n".to_owned() } else { plugins.iter().map(line).collect() };
-    let value = |(name, refused): &(PluginName, Option<String>)| json!({ "plugin": name, "replaced": refused.is_none(), "why": refused });
-    terminal.result(text, || plugins.iter().map(value).collect());
-    Ok(if plugins.iter().all(|(_, refused)| refused.is_none()) { Exit::Ok } else { Exit::Error })
+fn with_sandbox(config: &Config, work: impl FnOnce(&Sandbox) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    compose::with_state_to_read(config, async |state| work(&compose::sandbox(config, state)?))
+}
+
+/// The name of a plugin that somebody typed.
+fn named(name: &str) -> Result<PluginName, Failure> {
+    name.parse().map_err(|error: tidegate_vocab::IdError| Failure::usage(error.to_string(), "name a plugin of the folder"))
+}
+
+/// The component that lies in the plugin folder, whatever the lock says of it; or the one at a path that ends in `.wasm`.
+fn found(config: &Config, sandbox: &Sandbox, name: &str) -> Result<compose::Loaded, Failure> {
+    if !name.ends_with(".wasm") {
+        let name = named(name)?;
+        return compose::load_file(sandbox, &name, &config.plugin_file(&name));
+    }
+    let path = Path::new(name);
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    compose::load_file(sandbox, &named(stem)?, path)
 }
 
 fn list(config: &Config, sandbox: &Sandbox, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut names: Vec<PluginName> = config.plugins_found().iter().filter_map(|name| name.parse().ok()).collect();
     names.sort();
     let loaded: Vec<(PluginName, Result<Plugin, Failure>)> =
-        names.into_iter().map(|name| (name.clone(), compose::load_plugin(config, sandbox, &name).map(|loaded| loaded.plugin))).collect();
+        names.into_iter().map(|name| (name.clone(), found(config, sandbox, name.as_str()).map(|loaded| loaded.plugin))).collect();
     let row = |(name, plugin): &(PluginName, Result<Plugin, Failure>)| match plugin {
         Ok(plugin) => {
             let manifest = plugin.manifest();
@@ -81,16 +79,7 @@ fn list(config: &Config, sandbox: &Sandbox, terminal: &Terminal) -> Result<Exit,
 }
 
 fn inspect(config: &Config, sandbox: &Sandbox, named: &str, terminal: &Terminal) -> Result<Exit, Failure> {
-    let wrong =
-        |error: tidegate_vocab::IdError| Failure::usage(error.to_string(), "name a plugin of the folder, or the path of a `.wasm` file");
-    let plugin = if named.ends_with(".wasm") {
-        let path = Path::new(named);
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        compose::load_file(sandbox, &stem.parse().map_err(wrong)?, path)?
-    } else {
-        compose::load_plugin(config, sandbox, &named.parse().map_err(wrong)?)?
-    };
-    let plugin = &plugin.plugin;
+    let plugin = &found(config, sandbox, named)?.plugin;
     terminal.result(|| text(config, plugin), || facts(config, plugin));
     Ok(Exit::Ok)
 }

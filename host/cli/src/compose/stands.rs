@@ -1,0 +1,72 @@
+//! Which component a plugin's name stands for: the file in the plugin folder, unless it is locked to another or was taken back.
+
+use bytes::Bytes;
+use tidegate_vocab::{Digest, PluginName};
+
+use super::component;
+use super::kept::{Book, Kept};
+use super::lock::PluginsLock;
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stands {
+    /// Its component.
+    pub component: Bytes,
+    /// The digest.
+    pub digest: Digest,
+    /// Why it is not the file in the plugin folder.
+    pub instead: Option<String>,
+}
+
+/// What decides it.
+pub struct Registry {
+    lock: PluginsLock,
+    kept: Kept,
+    book: Book,
+}
+
+impl Registry {
+    /// As the files are now.
+    ///
+    /// # Errors
+    /// A [`Failure`] when one cannot be read.
+    pub fn read(config: &Config) -> Result<Registry, Failure> {
+        let kept = Kept::of(config);
+        Ok(Registry { lock: PluginsLock::read(config)?, book: kept.book()?, kept })
+    }
+
+    /// What `plugin` stands for.
+    ///
+    /// # Errors
+    /// A [`Failure`] when its file cannot be read, or the lock does not allow it and what it allows is not kept.
+    pub fn stands(&self, config: &Config, plugin: &PluginName) -> Result<Stands, Failure> {
+        let found = component(plugin, &config.plugin_file(plugin)).map(Bytes::from);
+        let digest = found.as_ref().ok().map(Digest::of);
+        let instead = |wanted: Digest, why: String| -> Result<Option<Stands>, Failure> {
+            if digest == Some(wanted) {
+                return Ok(None);
+            }
+            let kept = self.kept.component(wanted)?;
+            Ok(kept.map(|component| Stands { component, digest: wanted, instead: Some(why) }))
+        };
+        let other = match (self.lock.entries.get(plugin), self.book.of(plugin)) {
+            (Some(entry), _) => instead(entry.digest, "`plugins.lock` names another build than lies in the plugin folder".to_owned())?,
+            (None, Some(builds)) => match builds.taken_back.iter().find(|(back, _)| Some(*back) == digest) {
+                Some((_, why)) => instead(builds.in_use, format!("the build in the plugin folder was taken back: {why}"))?,
+                None => None,
+            },
+            (None, None) => None,
+        };
+        let stands = match other {
+            Some(other) => other,
+            None => {
+                let component = found?;
+                Stands { digest: Digest::of(&component), component, instead: None }
+            }
+        };
+        self.lock.check(config, plugin, stands.digest)?;
+        Ok(stands)
+    }
+}
