@@ -89,6 +89,13 @@ impl World {
         world
     }
 
+    /// Locks the plugins that its settings use, as an operator does who has looked at what they were lent.
+    pub fn lock(self) -> World {
+        let locked = self.run(["plugin", "lock"]);
+        assert_eq!(locked.code, Some(0), "{}", locked.stderr);
+        self
+    }
+
     /// Adds a guest that is not shipped.
     pub fn add_guest(&self, name: &str) {
         self.link(name, &built().guests);

@@ -36,7 +36,7 @@ fn document(text: &Arc<Mutex<String>>) -> impl Fn(&Asked) -> Answer + Send + 'st
 fn a_document_is_polled_and_sent_only_when_it_changed() {
     let text = Arc::new(Mutex::new(format!("{HEADER}{}", days(0, 30))));
     let server = Server::start(document(&text));
-    let world = World::new(&polling(server.port(), r#"format = "csv""#));
+    let world = World::new(&polling(server.port(), r#"format = "csv""#)).lock();
     for (total, conditions) in [(30, vec![None]), (30, vec![Some("\"")]), (50, vec![Some("\"")])] {
         if total == 50 {
             text.lock().unwrap().push_str(&days(30, 20));
@@ -70,7 +70,8 @@ fn pages_are_followed_across_runs() {
         };
         (200, vec![], body)
     });
-    let world = World::new(&polling(server.port(), r#"format = "json", items = "/rows", pages = { parameter = "after", next = "/next" }"#));
+    let world =
+        World::new(&polling(server.port(), r#"format = "json", items = "/rows", pages = { parameter = "after", next = "/next" }"#)).lock();
     assert_eq!(world.json(&["ingest"])["rows_total"], 25);
     assert_eq!(server.asked().len(), 3);
     assert_eq!(world.json(&["ingest"])["rows_total"], 25, "the last page is asked for again, and is as it was");
@@ -79,7 +80,7 @@ fn pages_are_followed_across_runs() {
 
 /// A run of `ingest` that fails, and what it said.
 fn refused(server: &Server, config: &str) -> String {
-    let world = World::new(&polling(server.port(), config));
+    let world = World::new(&polling(server.port(), config)).lock();
     let Ended { code, stderr, .. } = world.run(["ingest"]);
     assert_eq!(code, Some(1), "{stderr}");
     stderr
@@ -99,7 +100,7 @@ fn an_answer_that_is_too_large_names_its_limit() {
     let server = Server::start(|_| (200, vec![], format!("{HEADER}{}", days(0, 1_000))));
     let settings = polling(server.port(), r#"format = "csv""#)
         .replace("[plugin.http.grant]", "[plugin.http]\negress_bytes_max = 2048\n[plugin.http.grant]");
-    let ended = World::new(&settings).run(["ingest"]);
+    let ended = World::new(&settings).lock().run(["ingest"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("reached `egress_bytes_max` in step `next`"), "{}", ended.stderr);
     assert!(ended.stderr.contains("hint: raise `[plugin.http] egress_bytes_max`"), "{}", ended.stderr);
@@ -127,7 +128,7 @@ fn run_with_key(world: &World) -> Ended {
 #[test]
 fn an_alert_is_posted_with_its_secret_which_is_shown_nowhere() {
     let server = Server::start(|asked| (200, vec![], format!("you sent {}", asked.header("authorization").unwrap_or("nothing"))));
-    let world = World::new(&posting(server.port()));
+    let world = World::new(&posting(server.port())).lock();
     world.write("input.csv", format!("{HEADER}{}", days(0, 1_200)));
     let ended = run_with_key(&world);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -142,7 +143,7 @@ fn an_alert_is_posted_with_its_secret_which_is_shown_nowhere() {
 #[test]
 fn an_alert_that_is_refused_does_not_stop_the_run_and_its_echo_is_redacted() {
     let server = Server::start(|asked| (401, vec![], format!("bad key {}", asked.header("authorization").unwrap_or("nothing"))));
-    let world = World::new(&posting(server.port()));
+    let world = World::new(&posting(server.port())).lock();
     world.write("input.csv", format!("{HEADER}{}", days(0, 1_200)));
     let ended = run_with_key(&world);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

@@ -36,7 +36,7 @@ struct Harbour {
 impl Harbour {
     fn start() -> Harbour {
         let hook = Server::start(|_| (200, vec![], "thanks".to_owned()));
-        let world = World::new(&watched(hook.port()));
+        let world = World::new(&watched(hook.port())).lock();
         arrive(&world, &[]);
         let service = Service::start(&world);
         let labeller = Client::with_token(service.address(), &service.token("label").unwrap());

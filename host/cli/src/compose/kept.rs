@@ -42,6 +42,11 @@ impl Book {
         self.plugins.get(plugin)
     }
 
+    /// Every build that is in use or can be gone back to.
+    pub fn builds(&self) -> impl Iterator<Item = Digest> {
+        self.plugins.values().flat_map(|builds| builds.before.iter().chain([&builds.in_use])).copied()
+    }
+
     /// Notes that a build is in use.
     pub fn uses(&mut self, plugin: &PluginName, digest: Digest) {
         let builds = self.plugins.entry(plugin.clone()).or_insert(Builds { in_use: digest, before: Vec::new(), taken_back: Vec::new() });
@@ -66,7 +71,7 @@ impl Book {
     }
 
     fn names(&self, digest: &str) -> bool {
-        self.plugins.values().any(|builds| builds.before.iter().chain([&builds.in_use]).any(|kept| kept.to_string() == digest))
+        self.builds().any(|kept| kept.to_string() == digest)
     }
 }
 

@@ -53,7 +53,6 @@ impl PluginsLock {
     ///
     /// # Errors
     /// A [`Failure`] when it cannot be read, or is no such file.
-    #[expect(clippy::disallowed_methods, reason = "a file of the operator's, like the settings")]
     pub fn read(config: &Config) -> Result<PluginsLock, Failure> {
         let path = path(config);
         let text = match std::fs::read_to_string(&path) {

@@ -81,6 +81,7 @@ async fn components(config: &Config, state: &StateFolder) -> Result<BTreeSet<Str
         let Ok(name) = name.parse() else { continue };
         used.insert(Digest::of(super::component(&name, &config.plugin_file(&name))?).to_string());
     }
+    used.extend(super::kept::Kept::of(config).book()?.builds().map(|build| build.to_string()));
     for pipeline in state.meta.pipelines().await? {
         let versions = state.meta.versions(&pipeline).await?;
         used.extend(versions.iter().flat_map(|version| version.serving.iter().map(|cleaner| cleaner.component.to_string())));

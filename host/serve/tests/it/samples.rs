@@ -19,7 +19,17 @@ pub fn status() -> Status {
         pipelines: vec![pipeline("rain")],
         plugins: vec![
             plugin("csv", "source", Vec::new()),
-            plugin("missing", "cleaner", vec![Reload { at: days_ago(0), digest: Some("cd".repeat(32)), refused: None }]),
+            plugin(
+                "missing",
+                "cleaner",
+                vec![Reload {
+                    at: days_ago(0),
+                    digest: Some("cd".repeat(32)),
+                    result: "replaced".into(),
+                    refused: None,
+                    differences: vec!["cleaner of `rain`: on 4000 rows in 4 batches nothing differs; 1.2 ms before, 1.1 ms now".into()],
+                }],
+            ),
             plugin("range", "cleaner", vec![refused()]),
             plugin("classification", "evaluator", Vec::new()),
             plugin("log", "alerter", Vec::new()),
@@ -29,7 +39,7 @@ pub fn status() -> Status {
 
 fn refused() -> Reload {
     let why = "the new file has the world `source`; expected `cleaner`";
-    Reload { at: days_ago(0), digest: Some("ef".repeat(32)), refused: Some(why.into()) }
+    Reload { at: days_ago(0), digest: Some("ef".repeat(32)), result: "refused".into(), refused: Some(why.into()), differences: Vec::new() }
 }
 
 fn plugin(name: &str, kind: &str, reloads: Vec<Reload>) -> PluginStatus {
