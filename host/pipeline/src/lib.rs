@@ -10,13 +10,19 @@
 //! Read [`Event`] and [`Pipeline::handle`] first, then `ingest`, `monitor`, `run`, `judge`.
 
 mod alerts;
+mod backoff;
 mod backtest;
+mod blame;
+mod bundle;
 mod contract;
+mod damage;
+mod dead_letters;
 mod drive;
 mod error;
 mod event;
 mod ingest;
 mod judge;
+mod kept;
 mod loop_state;
 mod models;
 mod monitor;
@@ -30,20 +36,26 @@ mod quarantine;
 mod retention;
 mod run;
 mod settings;
+mod strikes;
 mod training;
 
+pub use backoff::{BACKOFF_MS, Backoff, RETRY_AFTER_MS_MAX};
 pub use backtest::{Backtest, BacktestSettings, Mark, MarkKind, backtest};
+pub use bundle::{Bundle, FailedCall, NotABundle};
 pub use contract::{accept_contract, accepted_contract};
+pub use damage::{DAMAGE_ROWS_MIN, DamageBounds, DamageBreach, DamageDone};
+pub use dead_letters::{DeadLetter, DeadLetters, DroppedRows, Retried, dead_letters, drop_dead_letter, retry_dead_letters};
 pub use drive::{Ingested, RunEnd, SourceState, ingest_all, ingest_some, run_once};
 pub use error::PipelineError;
 pub use event::{Event, Outcome};
 pub use loop_state::LoopState;
 pub use monitor::ScoredRow;
-pub use operator::{import, promote, roll_back};
+pub use operator::{import, promote, release_plugin, roll_back};
 pub use pipeline::{Observer, Pipeline, Replacement, Silent};
 pub use ports::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort, Stores};
 pub use quality::QualityHistory;
 pub use quarantine::{CleanedAgain, Readmission, Readmitted, clean_again, readmit, readmitted_rows};
 pub use retention::{Collected, Collection, Retention, Subject, collect, make_room};
 pub use settings::Settings;
+pub use strikes::{FailureRules, Ledger, PluginQuarantine, Standing, Strike, plugin_standings};
 pub use training::TrainingWork;

@@ -5,12 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use tidegate_pipeline::FailureRules;
 use tidegate_sandbox::HttpGrant;
 use tidegate_vocab::PluginName;
-use tidegate_vocab::limits::{PLUGINS_MEMORY_BYTES_MAX, PluginLimits};
+use tidegate_vocab::limits::{DEAD_LETTERS_MAX, PLUGINS_MEMORY_BYTES_MAX, PluginLimits, STRIKE_WINDOW_MINUTES, STRIKES_MAX};
 
 use super::InputConfig;
 use super::section::{self, Placed, Section};
+
+const MINUTE_MS: u64 = 60_000;
 
 /// `[plugins]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct PluginsConfig {
     pub locked: bool,
     /// Linear memory of all instances together.
     pub memory_bytes_max: u64,
+    /// When a plugin that fails is no longer called.
+    pub failures: FailureRules,
     /// Where the file names the folder.
     pub span: std::ops::Range<usize>,
 }
@@ -134,8 +139,10 @@ impl PluginConfig {
 
 pub(super) fn plugins(root: &Section<'_>, folder: &Path, tables: &BTreeMap<PluginName, PluginConfig>) -> PluginsConfig {
     let reaches_out = tables.values().any(|plugin| !plugin.grants.http.is_empty() || !plugin.grants.secrets.is_empty());
-    let mut config =
-        PluginsConfig { folder: folder.join("plugins"), locked: reaches_out, memory_bytes_max: PLUGINS_MEMORY_BYTES_MAX, span: 0..0 };
+    let failures =
+        FailureRules { strikes_max: STRIKES_MAX, strike_window_ms: STRIKE_WINDOW_MINUTES * MINUTE_MS, dead_letters_max: DEAD_LETTERS_MAX };
+    let memory_bytes_max = PLUGINS_MEMORY_BYTES_MAX;
+    let mut config = PluginsConfig { folder: folder.join("plugins"), locked: reaches_out, memory_bytes_max, failures, span: 0..0 };
     let Some(section) = root.section("plugins") else { return config };
     config.span = section.span.clone();
     if let Some(path) = section.text("folder") {
@@ -144,8 +151,21 @@ pub(super) fn plugins(root: &Section<'_>, folder: &Path, tables: &BTreeMap<Plugi
     }
     config.locked |= section.flag("locked").unwrap_or(false);
     config.memory_bytes_max = section.bytes("memory_bytes_max", 1 << 16..=1 << 44).unwrap_or(config.memory_bytes_max);
+    config.failures = failure_rules(&section, failures);
     section.finish();
     config
+}
+
+fn failure_rules(section: &Section<'_>, default: FailureRules) -> FailureRules {
+    // The bounds are below 2^32, so the values always fit.
+    let count = |key, low, default| section.integer(key, low..=1_000).map_or(default, |count| u32::try_from(count).unwrap_or(default));
+    FailureRules {
+        strikes_max: count("strikes_max", 1, default.strikes_max),
+        strike_window_ms: section
+            .integer("strike_window_minutes", 1..=100_000)
+            .map_or(default.strike_window_ms, |minutes| minutes * MINUTE_MS),
+        dead_letters_max: count("dead_letters_max", 0, default.dead_letters_max),
+    }
 }
 
 pub(super) fn plugin_tables(

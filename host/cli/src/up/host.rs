@@ -243,7 +243,7 @@ impl Keeper {
         let plugins = plugins.await.map_err(|error| Failure::from(anyhow::Error::new(error)))??;
         let stores = Stores { clock: Arc::clone(&clock), ..host.stores.clone() };
         let watch = Watch { pipeline: self.pipeline.clone(), board: self.board.clone() };
-        let mut settings = compose::settings(&pipeline, GateRows::Arriving);
+        let mut settings = compose::settings(&pipeline, GateRows::Arriving, host.config.plugins.failures);
         let replay = self.replay(&pipeline);
         if let Some(replay) = &replay {
             settings.poll_rows_max = replay.step_rows;
