@@ -22,7 +22,6 @@ use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::ingest::{Derived, Failed, FailedStep, derive};
 use crate::kept::Kept;
 use crate::quarantine::Behind;
-use crate::run::chain_text;
 use crate::strikes::{Ledger, Strike};
 use crate::{CleanPort, Pipeline, PipelineError, PluginStep, Settings, Stores};
 
@@ -197,7 +196,7 @@ impl<'a> Cleaning<'a> {
         let Failed { error, at: Some(step) } = failed else { return Err(failed.error) };
         let cleaner = &self.cleaners[step.cleaner];
         let (now, id) = (self.stores.clock.now(), &self.settings.id);
-        let text = chain_text(&error);
+        let text = error.own_words();
         let bundle = bundle(self.settings, cleaner, raw, &step, &error, now)?;
         let (component, file) = (bundle.component.clone(), Bundle { component: bytes::Bytes::new(), ..bundle }.encode());
         let letter = DeadLetter {

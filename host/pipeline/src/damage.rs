@@ -155,27 +155,56 @@ impl Moments {
     }
 }
 
-/// Sums from the first value on, so that large values that lie close together keep their spread; several at once, because one sum
-/// after the other would wait for each addition.
+/// Sums from the first value on, so that large values that lie close together keep their spread.
 fn moments(column: &Float64Array) -> Option<Moments> {
-    const LANES: usize = 8;
-    let is_there = |row: usize| column.is_valid(row) && !column.value(row).is_nan();
-    let pivot = column.value((0..column.len()).find(|row| is_there(*row))?);
-    let (mut count, mut sum, mut squares) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
-    let mut add = |lane: usize, value: f64, counts: bool| {
-        let (one, off) = if counts && !value.is_nan() { (1.0, value - pivot) } else { (0.0, 0.0) };
-        count[lane] += one;
-        sum[lane] += off;
-        squares[lane] += off * off;
-    };
-    match column.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => column.values().chunks(LANES).for_each(|values| (0..).zip(values).for_each(|(lane, value)| add(lane, *value, true))),
-        Some(nulls) => (0..column.len()).for_each(|row| add(row % LANES, column.value(row), nulls.is_valid(row))),
+    let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
+    let is_there = |row: usize| nulls.is_none_or(|nulls| nulls.is_valid(row)) && !column.value(row).is_nan();
+    let mut sums = Sums { pivot: column.value((0..column.len()).find(|row| is_there(*row))?), ..Sums::default() };
+    match nulls {
+        None => {
+            let (whole, rest) = column.values().as_chunks::<LANES>();
+            whole.iter().for_each(|values| sums.add(values));
+            let mut last = [f64::NAN; LANES];
+            last[..rest.len()].copy_from_slice(rest);
+            sums.add(&last);
+        }
+        Some(nulls) => {
+            let value = |row: usize| if row < column.len() && nulls.is_valid(row) { column.value(row) } else { f64::NAN };
+            (0..column.len()).step_by(LANES).for_each(|start| sums.add(&std::array::from_fn(|lane| value(start + lane))));
+        }
     }
-    let count: f64 = count.iter().sum();
-    let off = sum.iter().sum::<f64>() / count;
-    let variance = (squares.iter().sum::<f64>() / count - off * off).max(0.0);
-    Some(Moments { mean: pivot + off, deviation: variance.sqrt() })
+    Some(sums.moments())
+}
+
+/// Values that are summed side by side: one sum after the other would wait for each addition.
+const LANES: usize = 8;
+
+#[derive(Default)]
+struct Sums {
+    pivot: f64,
+    count: [f64; LANES],
+    sum: [f64; LANES],
+    squares: [f64; LANES],
+}
+
+impl Sums {
+    /// Adds values; NaN is none. Without branches, so that the lanes are added at once.
+    fn add(&mut self, values: &[f64; LANES]) {
+        for (lane, value) in values.iter().enumerate() {
+            let is_there = !value.is_nan();
+            let off = if is_there { value - self.pivot } else { 0.0 };
+            self.count[lane] += if is_there { 1.0 } else { 0.0 };
+            self.sum[lane] += off;
+            self.squares[lane] += off * off;
+        }
+    }
+
+    fn moments(&self) -> Moments {
+        let count: f64 = self.count.iter().sum();
+        let off = self.sum.iter().sum::<f64>() / count;
+        let variance = (self.squares.iter().sum::<f64>() / count - off * off).max(0.0);
+        Moments { mean: self.pivot + off, deviation: variance.sqrt() }
+    }
 }
 
 #[cfg(test)]

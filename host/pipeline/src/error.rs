@@ -230,9 +230,9 @@ impl PipelineError {
             PipelineError::Damage { plugin, breach, .. } => {
                 Some(format!("mend the cleaner, or raise `damage.{}` where `{plugin}` is used", breach.key))
             }
-            PipelineError::PluginQuarantined { plugin, .. } => Some(format!(
-                "`tidegate plugin release {plugin}` lets it try again; another file, configuration or limit of it does so by itself"
-            )),
+            PipelineError::PluginQuarantined { plugin, .. } => {
+                Some(format!("`tidegate plugin release {plugin}` lets it try again; so does another file, configuration or limit of it"))
+            }
             PipelineError::NoDeadLetter { .. } => Some("`tidegate dead-letter list` lists them".to_owned()),
             PipelineError::NoStrikes { .. } => Some("the status page and `tidegate plugin strikes` show who has".to_owned()),
             PipelineError::Dataset { source, .. } => source.hint(),

@@ -74,7 +74,7 @@ impl Pipeline {
         let Pipeline { settings, stores, plugins, parts, source_open, rows_total, rows_cleaned, ledger, letters, .. } = self;
         let (observer, pending, last_event_time) = (&mut self.observer, &mut self.pending, &mut self.last_event_time);
         let (source, cleaners, alerts) = (&mut plugins.source, &mut plugins.cleaners, &mut self.alerts_due);
-        let mut cleaning = Cleaning { settings, stores, behind, cleaners, parts, ledger, letters, alerts };
+        let cleaning = Cleaning { settings, stores, behind, cleaners, parts, ledger, letters, alerts };
         let mut ahead = None;
         let fetching = async {
             let (mut ingested, mut unsent) = (Ingested::default(), None);
@@ -107,25 +107,11 @@ impl Pipeline {
             drop(fetched);
             Ok::<_, PipelineError>((ingested, unsent))
         };
-        let cleaning = async {
-            while let Some((raw, typed)) = waiting.recv().await {
-                match cleaning.clean(&raw, Some(typed)).await {
-                    Ok(made) => {
-                        *rows_cleaned = raw.first_row + raw.row_count;
-                        *last_event_time = made.last_event_time().or(*last_event_time);
-                    }
-                    Err(error) => {
-                        pending.push_back((raw, None));
-                        waiting.close();
-                        while let Some((raw, typed)) = waiting.recv().await {
-                            pending.push_back((raw, Some(typed)));
-                        }
-                        return Err(error);
-                    }
-                }
-            }
-            Ok(())
+        let done = |raw: &RawPart, made: &Made| {
+            *rows_cleaned = raw.first_row + raw.row_count;
+            *last_event_time = made.last_event_time().or(*last_event_time);
         };
+        let cleaning = clean_arriving(cleaning, &mut waiting, pending, done);
         let (fetched, cleaned) = tokio::join!(fetching, cleaning);
         if let Some(pulling) = ahead {
             self.source_open = false;
@@ -171,6 +157,29 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Cleans parts as they come. When one cannot be cleaned, it and those that have come since are left to `pending`.
+async fn clean_arriving(
+    mut cleaning: Cleaning<'_>,
+    waiting: &mut tokio::sync::mpsc::Receiver<(RawPart, Typed)>,
+    pending: &mut Pending,
+    mut done: impl FnMut(&RawPart, &Made),
+) -> Result<(), PipelineError> {
+    while let Some((raw, typed)) = waiting.recv().await {
+        match cleaning.clean(&raw, Some(typed)).await {
+            Ok(made) => done(&raw, &made),
+            Err(error) => {
+                pending.push_back((raw, None));
+                waiting.close();
+                while let Some((raw, typed)) = waiting.recv().await {
+                    pending.push_back((raw, Some(typed)));
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Pulls once and commits what came. With `ahead` the next pull starts before this one's rows are stored, and is what the next

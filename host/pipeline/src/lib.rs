@@ -50,12 +50,14 @@ pub use error::PipelineError;
 pub use event::{Event, Outcome};
 pub use loop_state::LoopState;
 pub use monitor::ScoredRow;
-pub use operator::{import, promote, release_plugin, roll_back};
+pub use operator::{import, promote, roll_back};
 pub use pipeline::{Observer, Pipeline, Replacement, Silent};
 pub use ports::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort, Stores};
 pub use quality::QualityHistory;
 pub use quarantine::{CleanedAgain, Readmission, Readmitted, clean_again, readmit, readmitted_rows};
 pub use retention::{Collected, Collection, Retention, Subject, collect, make_room};
 pub use settings::Settings;
-pub use strikes::{FailureRules, Ledger, PluginQuarantine, Standing, Strike, plugin_standings};
+pub use strikes::{
+    FailureRules, Ledger, PluginQuarantine, Standing, Strike, Struck, plugin_standings, release_plugin, release_plugin_at_rest,
+};
 pub use training::TrainingWork;

@@ -1,15 +1,12 @@
 //! What a person may do to the alias: promote any trained version, and roll back. Both are decisions like the gate's.
 
-use serde_json::json;
 use tidegate_model::Model;
 use tidegate_vocab::{
-    Alias, Contract, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, PluginName, Run, RunId, RunState, Snapshot, VersionNo,
-    VersionState,
+    Alias, Contract, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Snapshot, VersionNo, VersionState,
 };
 
 use crate::judge::promotion;
 use crate::run::chain_text;
-use crate::strikes::{Ledger, Standing};
 use crate::{Pipeline, PipelineError};
 use tidegate_store::Write;
 
@@ -31,21 +28,6 @@ pub async fn promote(pipeline: &mut Pipeline, to: VersionNo, operator: &str, rea
     let decision = decision(pipeline, DecisionKind::Promote, to, champion, by, reason);
     let moves = promotion_by_hand(pipeline, &version, champion).await?;
     move_champion(pipeline, decision, Vec::new(), moves).await
-}
-
-/// Forgives a plugin its strikes because `operator` says so, and lets it be called again.
-///
-/// # Errors
-/// [`PipelineError::NoStrikes`] when there is nothing to forgive.
-pub async fn release_plugin(pipeline: &mut Pipeline, plugin: &PluginName, operator: &str, reason: &str) -> Result<Standing, PipelineError> {
-    let mut ledger = Ledger::clone(&pipeline.ledger);
-    let Some(standing) = ledger.release(plugin) else { return Err(PipelineError::NoStrikes { plugin: plugin.clone() }) };
-    let was = standing.quarantined.as_ref().map(|quarantine| &quarantine.why);
-    let body = json!({ "plugin": plugin, "strikes": standing.strikes.len(), "quarantined": was, "by": operator, "reason": reason });
-    let writes = vec![pipeline.ledger.write(&ledger)?, Write::Journal { kind: "plugin-released".to_owned(), body }];
-    pipeline.commit(pipeline.state.clone(), writes).await?;
-    pipeline.ledger.committed(ledger);
-    Ok(standing)
 }
 
 /// Makes a model that was trained elsewhere a version, and champion, because `operator` says so: the first one of a pipeline, say.

@@ -108,6 +108,20 @@ impl Plugins {
     }
 }
 
+impl Plugins {
+    /// Name and [use](PluginStep::used) of each, in the order of the loop.
+    pub(crate) fn used(&self) -> Vec<(PluginName, Digest)> {
+        fn of<P: ?Sized>(step: &PluginStep<P>) -> (PluginName, Digest) {
+            (step.name.clone(), step.used())
+        }
+        let mut used = vec![of(&self.source)];
+        used.extend(self.cleaners.iter().map(of));
+        used.extend(self.evaluators.iter().map(of));
+        used.extend(self.alerters.iter().map(of));
+        used
+    }
+}
+
 /// Where a pipeline keeps everything.
 #[derive(Clone)]
 pub struct Stores {

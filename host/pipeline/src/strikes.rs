@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidegate_store::MetaStore;
+use serde_json::json;
+use tidegate_store::{MetaStore, Write};
 use tidegate_vocab::{Digest, PipelineId, PluginName, Timestamp};
 
 use crate::kept::Kept;
-use crate::{PipelineError, PluginStep};
+use crate::{Pipeline, PipelineError, PluginStep, Stores};
 
 /// The name of the ledger in the store.
 pub(crate) const KEY: &str = "plugins";
@@ -90,7 +91,7 @@ impl Ledger {
         let (count, minutes) = (standing.strikes.len() as u32, rules.strike_window_ms.div_ceil(60_000));
         if count >= rules.strikes_max && standing.quarantined.is_none() {
             let last = standing.strikes[standing.strikes.len() - 1].clone();
-            let times = if count == 1 { "1 strike".to_owned() } else { format!("{count} strikes within {minutes} minutes, the last") };
+            let times = if count == 1 { "1 strike".to_owned() } else { format!("{count} strikes within {minutes} min, the last") };
             standing.quarantined = Some(PluginQuarantine { at: last.at, why: format!("{times}: {}", last.why) });
         }
         count
@@ -145,6 +146,74 @@ impl<P: ?Sized> PluginStep<P> {
                 Some(quarantine) => Err(PipelineError::PluginQuarantined { plugin: self.name.clone(), step, why: quarantine.why.clone() }),
             },
         }
+    }
+}
+
+/// Forgives a plugin its strikes because `operator` says so, and lets it be called again.
+///
+/// # Errors
+/// [`PipelineError::NoStrikes`] when there is nothing to forgive.
+pub async fn release_plugin(pipeline: &mut Pipeline, plugin: &PluginName, operator: &str, reason: &str) -> Result<Standing, PipelineError> {
+    release(&pipeline.stores, &pipeline.settings.id, &mut pipeline.ledger, plugin, operator, reason).await
+}
+
+/// The same where no pipeline is at work: none of its plugins is loaded, for one of them may be what does not load.
+///
+/// # Errors
+/// As [`release_plugin`].
+pub async fn release_plugin_at_rest(
+    stores: &Stores,
+    pipeline: &PipelineId,
+    plugin: &PluginName,
+    operator: &str,
+    reason: &str,
+) -> Result<Standing, PipelineError> {
+    let mut ledger = Kept::of(&*stores.meta, pipeline, KEY).await?;
+    release(stores, pipeline, &mut ledger, plugin, operator, reason).await
+}
+
+async fn release(
+    stores: &Stores,
+    pipeline: &PipelineId,
+    kept: &mut Kept<Ledger>,
+    plugin: &PluginName,
+    operator: &str,
+    reason: &str,
+) -> Result<Standing, PipelineError> {
+    let mut ledger = Ledger::clone(kept);
+    let Some(standing) = ledger.release(plugin) else { return Err(PipelineError::NoStrikes { plugin: plugin.clone() }) };
+    let was = standing.quarantined.as_ref().map(|quarantine| &quarantine.why);
+    let body = json!({ "plugin": plugin, "strikes": standing.strikes.len(), "quarantined": was, "by": operator, "reason": reason });
+    let writes = vec![kept.write(&ledger)?, Write::Journal { kind: "plugin-released".to_owned(), body }];
+    stores.meta.commit(stores.fence, pipeline, stores.clock.now(), writes).await?;
+    kept.committed(ledger);
+    Ok(standing)
+}
+
+/// A plugin in use that has strikes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Struck {
+    /// Which.
+    pub plugin: PluginName,
+    /// Strikes that count now.
+    pub strikes: u32,
+    /// Set while it is not called.
+    pub quarantined: Option<PluginQuarantine>,
+}
+
+impl Pipeline {
+    /// The plugins that have strikes as they are used now.
+    pub fn struck(&self) -> Vec<Struck> {
+        let mut struck: Vec<Struck> = Vec::new();
+        let (now, rules) = (self.now(), &self.settings.failures);
+        for (plugin, used) in self.plugins.used() {
+            let Some(standing) = self.ledger.plugins.get(&plugin).filter(|standing| standing.used == used) else { continue };
+            let (strikes, quarantined) = (standing.strikes_at(now, rules), standing.quarantined.clone());
+            if (strikes > 0 || quarantined.is_some()) && struck.iter().all(|other| other.plugin != plugin) {
+                struck.push(Struck { plugin, strikes, quarantined });
+            }
+        }
+        struck
     }
 }
 
@@ -205,7 +274,7 @@ mod tests {
             ledger.charge(&name, used, strike(second), &RULES);
         }
         let why = &ledger.quarantined(&name, &used).unwrap().why;
-        assert_eq!(why, "3 strikes within 1 minutes, the last: at 2");
+        assert_eq!(why, "3 strikes within 1 min, the last: at 2");
         let mended = Digest::of("mended");
         assert_eq!(ledger.quarantined(&name, &mended), None);
         assert_eq!(ledger.charge(&name, mended, strike(4), &RULES), 1);

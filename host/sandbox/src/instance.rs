@@ -14,6 +14,8 @@ use crate::host::HostState;
 use crate::last_words::{self, LastWords};
 use crate::load::{Linked, Plugin};
 use crate::manifest::{Manifest, PluginKind};
+use crate::telemetry;
+use crate::ticker::monotonic_now;
 
 /// Faults of a configuration that a plugin may list.
 const ISSUES_MAX: usize = 32;
@@ -131,9 +133,11 @@ impl<W: World> Slot<W> {
         step: &'static str,
         with: impl FnOnce(&mut Store<HostState>, &W) -> wasmtime::Result<Result<T, Breach>>,
     ) -> Result<T, CallError> {
-        let result = self.call_once(step, with);
+        let started = monotonic_now();
+        let result = telemetry::span(self.name(), step).in_scope(|| self.call_once(step, with));
         let outcome = result.as_ref().map_or_else(CallError::word, |_| "ok");
-        metrics::counter!("tidegate_plugin_calls_total", "plugin" => self.name().to_string(), "outcome" => outcome).increment(1);
+        let memory_bytes = self.live.as_ref().map(|live| live.store.data().limiter.held_bytes());
+        telemetry::Ended { plugin: self.name(), step, outcome, took: started.elapsed(), memory_bytes }.count();
         result
     }
 
@@ -154,6 +158,7 @@ impl<W: World> Slot<W> {
 
     /// A fresh instance, configured and probed.
     fn start(&mut self) -> Result<Live<W>, CallError> {
+        telemetry::count_instance(self.name());
         let (mut store, guest) = self.instantiate()?;
         let config = self.config.clone();
         self.bounded("configure", &mut store, |store| Ok(guest.configure(store, &config)?.map_err(Breach::Issues)))?;

@@ -27,6 +27,7 @@ mod limiter;
 mod load;
 mod manifest;
 mod source;
+mod telemetry;
 mod ticker;
 
 pub use alerter::{Alert, Alerter, Severity};

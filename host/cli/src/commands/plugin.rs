@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tidegate_sandbox::{Plugin, Sandbox};
 use tidegate_vocab::PluginName;
 
-use super::config;
+use super::{config, plugin_failures};
 use crate::args::{Global, PluginCommand};
 use crate::compose;
 use crate::config::Config;
@@ -20,15 +20,22 @@ use crate::up::control::{self, Answer, Command as Order};
 /// A [`Failure`] when a plugin does not load.
 pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
-    if let PluginCommand::Reload { plugin } = command {
-        return reload(&config, plugin.as_deref(), global, terminal);
+    match command {
+        PluginCommand::Reload { plugin } => return reload(&config, plugin.as_deref(), global, terminal),
+        PluginCommand::Strikes => return plugin_failures::strikes(&config, terminal),
+        PluginCommand::Release { plugin, reason } => {
+            return plugin_failures::release(&config, global, plugin, reason.as_deref(), terminal);
+        }
+        PluginCommand::Replay { bundle, plugin } => {
+            return plugin_failures::replay(&config, global, bundle, plugin.as_deref(), terminal);
+        }
+        PluginCommand::List | PluginCommand::Inspect { .. } => {}
     }
     compose::with_state_to_read(&config, async |state| {
         let sandbox = compose::sandbox(&config, state)?;
         match command {
-            PluginCommand::List => list(&config, &sandbox, terminal),
             PluginCommand::Inspect { plugin } => inspect(&config, &sandbox, plugin, terminal),
-            PluginCommand::Reload { .. } => Ok(Exit::Ok),
+            _ => list(&config, &sandbox, terminal),
         }
     })
 }

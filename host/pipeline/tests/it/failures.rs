@@ -243,7 +243,7 @@ async fn a_plugin_that_fails_on_every_batch_is_quarantined_until_released() {
     life.ingest(&mut pipeline, 1).await.unwrap();
     let calls = life.calls.load(Ordering::SeqCst);
     let why = life.ingest(&mut pipeline, 5).await.unwrap();
-    assert!(why.contains("plugin `clip` is quarantined") && why.contains("3 strikes within 1 minutes"), "{why}");
+    assert!(why.contains("plugin `clip` is quarantined") && why.contains("3 strikes within 1 min"), "{why}");
     let mut pipeline = life.open().await;
     life.ingest(&mut pipeline, 5).await.unwrap();
     assert_eq!(life.calls.load(Ordering::SeqCst), calls, "a quarantined plugin is not called");
