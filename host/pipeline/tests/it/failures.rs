@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::{AsArray, BooleanArray};
 use arrow::datatypes::Float64Type;
+use rand::RngExt as _;
 use tidegate_pipeline::{
     AlertPort, Bundle, CleanPort, DamageBounds, EvaluatePort, Event, Pipeline, PipelineError, PluginStep, Plugins, Replacement, RunEnd,
     Silent, SourcePort, dead_letters, drop_dead_letter, ingest_all, plugin_standings, release_plugin, retry_dead_letters, run_once,
@@ -12,7 +13,7 @@ use tidegate_pipeline::{
 use tidegate_policy::GateRows;
 use tidegate_sandbox::{Alert, CallError, Cleaned, LastWords, LogLevel, LogLine, Pull};
 use tidegate_store::{Blobs as _, MetaStore as _};
-use tidegate_testkit::MemoryStore;
+use tidegate_testkit::{MemoryStore, seeded_rng};
 use tidegate_vocab::{Batch, Clock as _, Digest, MetricInfo, MetricTerms, SimulatedClock, Timestamp};
 
 use crate::crashes::Mortal;
@@ -110,6 +111,14 @@ impl Life {
 
     async fn open(&self) -> Pipeline {
         self.open_with(self.plugins()).await
+    }
+
+    /// The same with a process that dies at a commit.
+    async fn open_mortal(&self, commits_left: i64, dies_after: bool) -> Result<Pipeline, PipelineError> {
+        let stores = stores(&self.store, Arc::clone(&self.clock) as _).await;
+        let meta = Mortal { store: Arc::clone(&self.store), commits_left: AtomicI64::new(commits_left), dies_after };
+        let stores = tidegate_pipeline::Stores { meta: Arc::new(meta), ..stores };
+        Pipeline::open(settings(11, GateRows::HeldOut), self.plugins(), stores, Box::new(Silent)).await
     }
 
     /// First rows of the cleaned parts.
@@ -518,17 +527,7 @@ async fn dying_at_any_commit_loses_no_dead_letter_and_doubles_none() {
             let life = Life::new(&[120], |_| Some(crashed()));
             let case = format!("died at commit {commits_left}, after it: {dies_after}");
             for (commits_left, is_last) in [(commits_left, false), (i64::MAX, true)] {
-                let fence = life.store.take_fence("test").await.unwrap();
-                let meta = Mortal { store: Arc::clone(&life.store), commits_left: AtomicI64::new(commits_left), dies_after };
-                let stores = tidegate_pipeline::Stores {
-                    meta: Arc::new(meta),
-                    blobs: Arc::clone(&life.store) as _,
-                    queue: Arc::clone(&life.store) as _,
-                    feedback: Arc::clone(&life.store) as _,
-                    fence,
-                    clock: Arc::clone(&life.clock) as _,
-                };
-                let opened = Pipeline::open(settings(11, GateRows::HeldOut), life.plugins(), stores, Box::new(Silent)).await;
+                let opened = life.open_mortal(commits_left, dies_after).await;
                 let Ok(mut pipeline) = opened else { continue };
                 if ingest_all(&mut pipeline).await.is_err() || !is_last {
                     continue;
@@ -543,4 +542,49 @@ async fn dying_at_any_commit_loses_no_dead_letter_and_doubles_none() {
             }
         }
     }
+}
+
+/// Random batches that fail, some of them once and some always, and a process that dies at random commits. Whatever happens, every raw
+/// part is cleaned or set aside or waits, never two of these; and once all is mended there is what there would have been.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn no_order_of_failures_and_deaths_loses_or_doubles_a_row() {
+    let expected = unbroken().await;
+    let faults: [Fault; 3] = [|_| Some(crashed()), |met| (met % 2 == 1).then(crashed), |_| Some(refused(false, None))];
+    for seed in 0..40 {
+        let mut rng = seeded_rng(seed);
+        let poison: Vec<usize> = (0..8).filter(|_| rng.random_bool(0.3)).map(|part| part * 50 + 7).collect();
+        let life = Life::new(&poison, faults[rng.random_range(0..faults.len())]);
+        for _ in 0..6 {
+            let (commits_left, dies_after) = (rng.random_range(0..40), rng.random_bool(0.5));
+            let Ok(mut pipeline) = life.open_mortal(commits_left, dies_after).await else { continue };
+            let _ = ingest_all(&mut pipeline).await;
+            let letters = dead_letters(&*life.store, &id()).await.unwrap();
+            let cleaned = life.cleaned(&pipeline).await;
+            assert!(cleaned.is_sorted() && letters.waiting.is_sorted_by_key(|letter| letter.first_row), "seed {seed}");
+            assert!(letters.waiting.iter().all(|letter| !cleaned.contains(&letter.first_row)), "seed {seed}: both {cleaned:?} {letters:?}");
+            life.store.verify_journal().await.unwrap();
+        }
+        life.mended.store(true, Ordering::SeqCst);
+        let mut pipeline = life.open().await;
+        // Whoever has no strikes needs no word.
+        let _ = release_plugin(&mut pipeline, &"clip".parse().unwrap(), "ada", "mended").await;
+        retry_dead_letters(&mut pipeline, None).await.unwrap();
+        ingest_all(&mut pipeline).await.unwrap();
+        assert_eq!(life.digests(&pipeline).await, expected, "seed {seed}: poison {poison:?}");
+        assert!(dead_letters(&*life.store, &id()).await.unwrap().waiting.is_empty(), "seed {seed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn retention_takes_a_dead_letter_along() {
+    let life = Life::new(&[120], |_| Some(crashed()));
+    let mut pipeline = life.open().await;
+    ingest_all(&mut pipeline).await.unwrap();
+    let fence = life.store.take_fence("retention").await.unwrap();
+    let below = vec![tidegate_store::Write::DropRows { below: 200 }];
+    life.store.commit(fence, &id(), life.clock.now(), below).await.unwrap();
+    let mut pipeline = life.open().await;
+    let retried = retry_dead_letters(&mut pipeline, None).await.unwrap();
+    assert_eq!(retried[0].error.as_deref(), Some("retention has let go of its rows"));
+    assert!(dead_letters(&*life.store, &id()).await.unwrap().waiting.is_empty());
 }
