@@ -57,9 +57,9 @@ fn failures_have_rules_of_their_own() {
     let other = EVERY_SECTION.replace("strikes_max = 3", "strikes_max = 5").replace("dead_letters_max = 10", "dead_letters_max = 0");
     let rules = parse(&other.replace("strike_window_minutes = 60", "strike_window_minutes = 2")).unwrap().plugins.failures;
     assert_eq!((rules.strikes_max, rules.strike_window_ms, rules.dead_letters_max), (5, 120_000, 0));
-    let message = "`[plugins] strikes_max` must be a whole number from 1 to 1000, found `0`";
+    let message = "`[plugins] strikes_max` must be a whole number from 1 to 1,000, found `0`";
     check("strikes_max = 3", "strikes_max = 0", message, "0", "");
-    let message = "`[plugins] strike_window_minutes` must be a whole number from 1 to 100000, found `\"1h\"`";
+    let message = "`[plugins] strike_window_minutes` must be a whole number from 1 to 100,000, found the text `1h`";
     check("strike_window_minutes = 60", "strike_window_minutes = \"1h\"", message, "\"1h\"", "");
 }
 
