@@ -20,6 +20,7 @@ mod script;
 mod server;
 mod service;
 mod up_commands;
+mod up_failures;
 mod up_kill;
 mod up_loop;
 mod up_pipelines;

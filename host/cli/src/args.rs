@@ -153,6 +153,9 @@ pub enum Command {
     /// Look at rows that were kept out, and let them in again
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Batches that were set aside because a cleaner fails on them
+    #[command(subcommand)]
+    DeadLetter(DeadLetterCommand),
     /// Let go of what is older than `retention_days` or over `disk_bytes_max`, and of files that nothing names
     Gc {
         /// Say what would go, and let nothing go
@@ -321,6 +324,34 @@ pub enum QuarantineCommand {
     Clean,
 }
 
+/// `tidegate dead-letter`.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetterCommand {
+    /// List the batches that wait, and the rows that were given up
+    List,
+    /// Show one: what failed, what the plugin said, where it stopped
+    Show {
+        /// Its number
+        number: u64,
+        /// Write its replay bundle to a file, for whoever mends the plugin
+        #[arg(long, value_name = "FILE")]
+        bundle: Option<PathBuf>,
+    },
+    /// Clean one again, or all of them; rows that come through are where they would have been
+    Retry {
+        /// Its number
+        number: Option<u64>,
+    },
+    /// Give the rows of one up for good
+    Drop {
+        /// Its number
+        number: u64,
+        /// Why, for the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
 /// A row number, or a range of them.
 fn rows(text: &str) -> Result<std::ops::RangeInclusive<u64>, String> {
     let number = |text: &str| text.trim().parse::<u64>().ok();
@@ -394,6 +425,25 @@ pub enum PluginCommand {
         old: String,
         /// The path of the other component
         new: String,
+    },
+    /// Show the plugins that have failed, and those that are quarantined
+    Strikes,
+    /// Forgive a plugin its strikes, so that it is called again
+    #[command(alias = "resume")]
+    Release {
+        /// The plugin's name
+        plugin: String,
+        /// Why, for the journal
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Make the failed call of a dead letter again: exit code 0 when it fails as it did, 3 when it passes, 1 when it fails otherwise
+    Replay {
+        /// The number of a dead letter, or the path of a replay bundle
+        bundle: String,
+        /// Run this component instead, to see whether it is mended
+        #[arg(long, value_name = "FILE")]
+        plugin: Option<PathBuf>,
     },
     /// Show one plugin's manifest, imports, limits and grants
     Inspect {

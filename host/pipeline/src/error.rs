@@ -7,6 +7,9 @@ use tidegate_sandbox::CallError;
 use tidegate_store::StoreError;
 use tidegate_vocab::{Digest, PluginName, VersionNo};
 
+use crate::DamageBreach;
+use crate::run::chain_text;
+
 /// What a pipeline could not do, and to what.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -22,6 +25,40 @@ pub enum PipelineError {
         step: &'static str,
         /// How.
         source: CallError,
+    },
+    /// A cleaner changed more of a batch than it may.
+    #[error("cleaner `{plugin}` did more to rows {first_row} to {last_row} than it may: {}", breach.found)]
+    Damage {
+        /// Which cleaner.
+        plugin: PluginName,
+        /// First row.
+        first_row: u64,
+        /// Last row.
+        last_row: u64,
+        /// The bound that was passed.
+        breach: DamageBreach,
+    },
+    /// A plugin has failed too often to be called.
+    #[error("plugin `{plugin}` is quarantined, and step `{step}` waits: {why}")]
+    PluginQuarantined {
+        /// Which plugin.
+        plugin: PluginName,
+        /// `source`, `cleaner` or `evaluator`.
+        step: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// There is no dead letter of that number.
+    #[error("there is no dead letter {number}")]
+    NoDeadLetter {
+        /// Which.
+        number: u64,
+    },
+    /// A plugin that is not held has nothing to be released from.
+    #[error("plugin `{plugin}` has no strikes")]
+    NoStrikes {
+        /// Which plugin.
+        plugin: PluginName,
     },
     /// Rows could not become a dataset.
     #[error("could not make a dataset of rows {first_row} to {last_row}")]
@@ -146,11 +183,58 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
+    /// Whether a plugin is to blame for it.
+    pub fn is_fault(&self) -> bool {
+        match self {
+            PipelineError::Plugin { source, .. } => source.is_fault(),
+            PipelineError::Damage { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it is the plugin's fault or the batch's, and nobody else's.
+    pub(crate) fn is_about_plugin_or_batch(&self) -> bool {
+        self.is_fault() || matches!(self, PipelineError::Plugin { source, .. } if source.is_final_refusal())
+    }
+
+    /// How a call ended, in a word.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            PipelineError::Plugin { source, .. } => source.word(),
+            PipelineError::Damage { .. } => "damage",
+            _ => "error",
+        }
+    }
+
+    /// What went wrong, without the step around it.
+    pub fn own_words(&self) -> String {
+        match self {
+            PipelineError::Plugin { source, .. } => source.to_string(),
+            other => chain_text(other),
+        }
+    }
+
+    /// When a plugin asked to be tried again, in milliseconds.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            PipelineError::Plugin { source, .. } => source.retry_after_ms(),
+            _ => None,
+        }
+    }
+
     /// The way out, where there is one to name.
     pub fn hint(&self) -> Option<String> {
         match self {
             PipelineError::Store(source) | PipelineError::Blob { source, .. } => source.hint(),
             PipelineError::Plugin { source, .. } => source.hint(),
+            PipelineError::Damage { plugin, breach, .. } => {
+                Some(format!("mend the cleaner, or raise `damage.{}` where `{plugin}` is used", breach.key))
+            }
+            PipelineError::PluginQuarantined { plugin, .. } => {
+                Some(format!("`tidegate plugin release {plugin}` lets it try again; so does another file, configuration or limit of it"))
+            }
+            PipelineError::NoDeadLetter { .. } => Some("`tidegate dead-letter list` lists them".to_owned()),
+            PipelineError::NoStrikes { .. } => Some("the status page and `tidegate plugin strikes` show who has".to_owned()),
             PipelineError::Dataset { source, .. } => source.hint(),
             PipelineError::Train { source } => source.hint(),
             PipelineError::Load { source, .. } => source.hint(),

@@ -8,18 +8,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidegate_dataset::{CleanerStep, DatasetError, KnownTime, PartCache, Typed, clean_part, decode_raw, encode_raw, readmitted, typed};
-use tidegate_sandbox::{CallError, Pull};
-use tidegate_store::{Blob, WorkUnit, Write};
-use tidegate_vocab::{Batch, CleanPart, Contract, DType, Digest, PluginName, RawPart, Role, Timestamp};
+use tidegate_dataset::{CleanerStep, DatasetError, KnownTime, Typed, clean_part, decode_raw, encode_raw, readmitted, typed};
+use tidegate_sandbox::{CallError, Cleaned, LastWords, Pull};
+use tidegate_store::{Blob, Write};
+use tidegate_vocab::{Batch, CleanPart, Contract, DType, RawPart, Role, Timestamp};
 
+use crate::blame::{Cleaning, Made};
+use crate::damage::DamageDone;
 use crate::drive::{Ingested, SourceState};
 use crate::pull::{Pulling, Standing};
 use crate::quarantine::Behind;
 use crate::{CleanPort, Outcome, Pipeline, PipelineError, PluginStep, Settings, SourcePort, Stores};
-
-/// How long a cleaning work unit is leased; a unit is a few milliseconds of work, and a newer fence ends the lease anyway.
-const CLEAN_LEASE_US: i64 = 600_000_000;
 
 /// Raw parts that wait for cleaning at most while the source is read on.
 const WAITING_PARTS_MAX: usize = 2;
@@ -44,19 +43,23 @@ enum Fetched {
 
 impl Pipeline {
     pub(crate) async fn poll(&mut self, rows_max: u32) -> Result<Outcome, PipelineError> {
+        self.plugins.source.callable("source", &self.ledger)?;
         let fetched =
-            fetch(&self.settings, &self.stores, &mut self.plugins.source, &mut self.source_open, rows_max, self.rows_total, None).await?;
-        Ok(self.note_fetched(fetched))
+            fetch(&self.settings, &self.stores, &mut self.plugins.source, &mut self.source_open, rows_max, self.rows_total, None).await;
+        match fetched {
+            Ok(fetched) => Ok(self.note_fetched(fetched)),
+            Err(error) => Err(self.blamed(error).await),
+        }
     }
 
     /// Cleans all raw parts that wait.
     pub(crate) async fn clean(&mut self) -> Result<Outcome, PipelineError> {
         let mut rows = 0;
         while let Some((raw, typed)) = self.pending.pop_front() {
-            let behind = self.behind();
-            let cleaned = clean_one(&self.settings, &self.stores, &behind, &mut self.plugins.cleaners, &self.parts, &raw, typed).await;
+            let made = Cleaning::of(self).clean(&raw, typed).await;
+            self.send_alerts().await;
             rows += raw.row_count;
-            self.note_cleaned(raw, cleaned)?;
+            self.note_cleaned(raw, made)?;
         }
         Ok(if rows == 0 { Outcome::Nothing } else { Outcome::Rows(rows) })
     }
@@ -67,9 +70,11 @@ impl Pipeline {
     pub(crate) async fn stream(&mut self, rows_max: u32, polls_max: u64) -> Result<Ingested, PipelineError> {
         let (fetched, mut waiting) = tokio::sync::mpsc::channel::<(RawPart, Typed)>(WAITING_PARTS_MAX);
         let behind = self.behind();
-        let Pipeline { settings, stores, plugins, parts, source_open, rows_total, rows_cleaned, .. } = self;
+        self.plugins.source.callable("source", &self.ledger)?;
+        let Pipeline { settings, stores, plugins, parts, source_open, rows_total, rows_cleaned, ledger, letters, .. } = self;
         let (observer, pending, last_event_time) = (&mut self.observer, &mut self.pending, &mut self.last_event_time);
-        let (source, cleaners) = (&mut plugins.source, &mut plugins.cleaners);
+        let (source, cleaners, alerts) = (&mut plugins.source, &mut plugins.cleaners, &mut self.alerts_due);
+        let cleaning = Cleaning { settings, stores, behind, cleaners, parts, ledger, letters, alerts };
         let mut ahead = None;
         let fetching = async {
             let (mut ingested, mut unsent) = (Ingested::default(), None);
@@ -102,25 +107,11 @@ impl Pipeline {
             drop(fetched);
             Ok::<_, PipelineError>((ingested, unsent))
         };
-        let cleaning = async {
-            while let Some((raw, typed)) = waiting.recv().await {
-                match clean_one(settings, stores, &behind, cleaners, parts, &raw, Some(typed)).await {
-                    Ok(part) => {
-                        *rows_cleaned = raw.first_row + raw.row_count;
-                        *last_event_time = part.event_time.map(|(_, last)| last).or(*last_event_time);
-                    }
-                    Err(error) => {
-                        pending.push_back((raw, None));
-                        waiting.close();
-                        while let Some((raw, typed)) = waiting.recv().await {
-                            pending.push_back((raw, Some(typed)));
-                        }
-                        return Err(error);
-                    }
-                }
-            }
-            Ok(())
+        let done = |raw: &RawPart, made: &Made| {
+            *rows_cleaned = raw.first_row + raw.row_count;
+            *last_event_time = made.last_event_time().or(*last_event_time);
         };
+        let cleaning = clean_arriving(cleaning, &mut waiting, pending, done);
         let (fetched, cleaned) = tokio::join!(fetching, cleaning);
         if let Some(pulling) = ahead {
             self.source_open = false;
@@ -129,8 +120,12 @@ impl Pipeline {
         if let Ok((_, Some((raw, typed)))) = &fetched {
             self.pending.push_back((raw.clone(), Some(typed.clone())));
         }
+        self.send_alerts().await;
         cleaned?;
-        Ok(fetched?.0)
+        match fetched {
+            Ok((ingested, _)) => Ok(ingested),
+            Err(error) => Err(self.blamed(error).await),
+        }
     }
 
     fn note_fetched(&mut self, fetched: Fetched) -> Outcome {
@@ -149,11 +144,11 @@ impl Pipeline {
     }
 
     /// A part that could not be cleaned stays in front: cleaning fails closed.
-    fn note_cleaned(&mut self, raw: RawPart, cleaned: Result<CleanPart, PipelineError>) -> Result<(), PipelineError> {
-        match cleaned {
-            Ok(part) => {
+    fn note_cleaned(&mut self, raw: RawPart, made: Result<Made, PipelineError>) -> Result<(), PipelineError> {
+        match made {
+            Ok(made) => {
                 self.rows_cleaned = raw.first_row + raw.row_count;
-                self.last_event_time = part.event_time.map(|(_, last)| last).or(self.last_event_time);
+                self.last_event_time = made.last_event_time().or(self.last_event_time);
                 Ok(())
             }
             Err(error) => {
@@ -162,6 +157,29 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Cleans parts as they come. When one cannot be cleaned, it and those that have come since are left to `pending`.
+async fn clean_arriving(
+    mut cleaning: Cleaning<'_>,
+    waiting: &mut tokio::sync::mpsc::Receiver<(RawPart, Typed)>,
+    pending: &mut Pending,
+    mut done: impl FnMut(&RawPart, &Made),
+) -> Result<(), PipelineError> {
+    while let Some((raw, typed)) = waiting.recv().await {
+        match cleaning.clean(&raw, Some(typed)).await {
+            Ok(made) => done(&raw, &made),
+            Err(error) => {
+                pending.push_back((raw, None));
+                waiting.close();
+                while let Some((raw, typed)) = waiting.recv().await {
+                    pending.push_back((raw, Some(typed)));
+                }
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Pulls once and commits what came. With `ahead` the next pull starts before this one's rows are stored, and is what the next
@@ -241,48 +259,30 @@ async fn store_raw(
     Ok((RawPart { digest, first_row, row_count, byte_count, polled_at }, typed))
 }
 
-/// Makes and commits the cleaned part of one raw part, as a leased work unit.
-pub(crate) async fn clean_one(
-    settings: &Arc<Settings>,
-    stores: &Stores,
-    behind: &Behind,
-    cleaners: &mut Vec<PluginStep<dyn CleanPort>>,
-    parts: &PartCache,
-    raw: &RawPart,
-    in_memory: Option<Typed>,
-) -> Result<CleanPart, PipelineError> {
-    let chain = behind.chain;
-    let key = Digest::of_fields([&chain.as_bytes()[..], raw.digest.as_bytes(), &raw.first_row.to_le_bytes()]);
-    let plan = serde_json::json!({ "chain": chain, "raw": raw.digest, "first_row": raw.first_row }).to_string().into_bytes();
-    stores.queue.enqueue(stores.fence, &settings.id, WorkUnit { key, plan }).await?;
-    let now = stores.clock.now();
-    let leased = stores.queue.lease(stores.fence, &settings.id, "ingest", now, now.plus_micros(CLEAN_LEASE_US)).await?;
-    // Units come in the order in which raw parts do, so the oldest free one is this one. If it is not, somebody else is at work
-    // on it: doing it here too gives the same part, but only the holder of the lease completes it.
-    let leased = match leased {
-        Some(other) if other.unit.key != key => {
-            stores.queue.release(&other).await?;
-            None
-        }
-        leased => leased,
-    };
+/// A cleaned part and its rows.
+pub(crate) type Derived = (CleanPart, Batch);
 
-    let (part, rows) = match derive(settings, stores, behind, cleaners, raw, in_memory).await {
-        Ok(derived) => derived,
-        Err(error) => {
-            // The unit goes back at once, so that the next attempt does not wait for the lease to run out.
-            if let Some(leased) = &leased {
-                stores.queue.release(leased).await?;
-            }
-            return Err(error);
-        }
-    };
-    stores.meta.commit(stores.fence, &settings.id, stores.clock.now(), vec![Write::CleanPart(part.clone())]).await?;
-    if let Some(leased) = &leased {
-        stores.queue.complete(leased, part.digest).await?;
+/// A part that could not be cleaned.
+pub(crate) struct Failed {
+    pub error: PipelineError,
+    /// The cleaner that failed; absent where something else did.
+    pub at: Option<Box<FailedStep>>,
+}
+
+/// The call of a cleaner that failed.
+pub(crate) struct FailedStep {
+    /// Its place among the cleaners.
+    pub cleaner: usize,
+    /// What it was given.
+    pub rows: Batch,
+    /// What it left behind.
+    pub last_words: LastWords,
+}
+
+impl<E: Into<PipelineError>> From<E> for Failed {
+    fn from(error: E) -> Failed {
+        Failed { error: error.into(), at: None }
     }
-    parts.hold(part.digest, rows);
-    Ok(part)
 }
 
 /// Makes the cleaned part of one raw part and keeps its file; nothing is committed.
@@ -293,7 +293,7 @@ pub(crate) async fn derive(
     cleaners: &mut Vec<PluginStep<dyn CleanPort>>,
     raw: &RawPart,
     in_memory: Option<Typed>,
-) -> Result<(CleanPart, Batch), PipelineError> {
+) -> Result<Derived, Failed> {
     let typed_rows = match in_memory {
         Some(typed) => typed,
         None => stored_rows(settings, stores, raw).await?,
@@ -328,16 +328,14 @@ fn run_chain(
     cleaners: &mut [PluginStep<dyn CleanPort>],
     raw: &RawPart,
     typed: &Typed,
-) -> Result<CleanedPart, PipelineError> {
+) -> Result<CleanedPart, Failed> {
     let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
     let mut rows = typed.rows.clone();
     let mut steps: Vec<CleanerStep> = Vec::with_capacity(cleaners.len());
     // The pipeline's number of each row that is still there.
     let mut numbers: Vec<u64> = typed.row_index.iter().map(|row| raw.first_row + u64::from(*row)).collect();
-    for cleaner in cleaners {
-        let failed = |plugin: &PluginName, source| PipelineError::Plugin { plugin: plugin.clone(), step: "cleaner", source };
-        let port = cleaner.port.as_mut().ok_or(PipelineError::Thread { step: "cleaner" })?;
-        let cleaned = port.clean(&rows).map_err(|source| failed(&cleaner.name, source))?;
+    for (place, cleaner) in cleaners.iter_mut().enumerate() {
+        let cleaned = clean_once(settings, place, cleaner, raw, &rows)?;
         let step = CleanerStep { cleaner: cleaner.name.to_string(), kept: cleaned.kept, dropped: cleaned.dropped };
         let lets_in = behind.readmitted.from(cleaner.name.as_str(), raw.first_row, raw.first_row + raw.row_count);
         let step = if lets_in.is_empty() {
@@ -353,7 +351,35 @@ fn run_chain(
         steps.push(step);
     }
     let known = if settings.contract.time.is_some() { KnownTime::AfterDelay } else { KnownTime::WhenPolled };
-    clean_part(raw, &behind.chain, known, &settings.contract, typed, &steps, &rows).map_err(in_rows)
+    Ok(clean_part(raw, &behind.chain, known, &settings.contract, typed, &steps, &rows).map_err(in_rows)?)
+}
+
+/// One call of a cleaner, measured.
+fn clean_once(
+    settings: &Settings,
+    place: usize,
+    cleaner: &mut PluginStep<dyn CleanPort>,
+    raw: &RawPart,
+    rows: &Batch,
+) -> Result<Cleaned, Failed> {
+    let plugin = cleaner.name.clone();
+    let port = cleaner.port.as_mut().ok_or(PipelineError::Thread { step: "cleaner" })?;
+    let step = |last_words| Some(Box::new(FailedStep { cleaner: place, rows: rows.clone(), last_words }));
+    let cleaned = match port.clean(rows) {
+        Ok(cleaned) => cleaned,
+        Err(source) => {
+            return Err(Failed { at: step(port.last_words()), error: PipelineError::Plugin { plugin, step: "cleaner", source } });
+        }
+    };
+    let done = DamageDone::of(rows, &cleaned);
+    done.count(&settings.id, &plugin);
+    match cleaner.damage.breach(&done) {
+        None => Ok(cleaned),
+        Some(breach) => {
+            let (first_row, last_row) = (raw.first_row, raw.first_row + raw.row_count - 1);
+            Err(Failed { at: step(LastWords::default()), error: PipelineError::Damage { plugin, first_row, last_row, breach } })
+        }
+    }
 }
 
 /// Rows that were committed before a feature was added to the contract do not have it: there it is missing, which the contract

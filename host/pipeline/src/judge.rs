@@ -194,6 +194,7 @@ impl Pipeline {
         let scored = scored_batch(rows, &self.settings.contract.label.classes, answers, self.needs_latency());
         let mut all: Vec<MetricTerms> = Vec::new();
         for step in &mut self.plugins.evaluators {
+            step.callable("evaluator", &self.ledger)?;
             let port = step.port.as_mut().ok_or(PipelineError::Thread { step: "evaluator" })?;
             let terms = tokio::task::block_in_place(|| port.evaluate(&scored)).map_err(|source| PipelineError::Plugin {
                 plugin: step.name.clone(),

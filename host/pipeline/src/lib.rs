@@ -10,13 +10,19 @@
 //! Read [`Event`] and [`Pipeline::handle`] first, then `ingest`, `monitor`, `run`, `judge`.
 
 mod alerts;
+mod backoff;
 mod backtest;
+mod blame;
+mod bundle;
 mod contract;
+mod damage;
+mod dead_letters;
 mod drive;
 mod error;
 mod event;
 mod ingest;
 mod judge;
+mod kept;
 mod loop_state;
 mod models;
 mod monitor;
@@ -31,10 +37,15 @@ mod retention;
 mod run;
 mod samples;
 mod settings;
+mod strikes;
 mod training;
 
+pub use backoff::{BACKOFF_MS, Backoff, RETRY_AFTER_MS_MAX};
 pub use backtest::{Backtest, BacktestSettings, Mark, MarkKind, backtest};
+pub use bundle::{Bundle, FailedCall, NotABundle};
 pub use contract::{accept_contract, accepted_contract};
+pub use damage::{DAMAGE_ROWS_MIN, DamageBounds, DamageBreach, DamageDone};
+pub use dead_letters::{DeadLetter, DeadLetters, DroppedRows, Retried, dead_letters, drop_dead_letter, retry_dead_letters};
 pub use drive::{Ingested, RunEnd, SourceState, ingest_all, ingest_some, run_once};
 pub use error::PipelineError;
 pub use event::{Event, Outcome};
@@ -48,4 +59,7 @@ pub use quarantine::{CleanedAgain, Readmission, Readmitted, clean_again, readmit
 pub use retention::{Collected, Collection, Retention, Subject, collect, make_room};
 pub use samples::SampleSize;
 pub use settings::Settings;
+pub use strikes::{
+    FailureRules, Ledger, PluginQuarantine, Standing, Strike, Struck, plugin_standings, release_plugin, release_plugin_at_rest,
+};
 pub use training::TrainingWork;

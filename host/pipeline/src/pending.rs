@@ -10,7 +10,8 @@ use std::collections::HashSet;
 use tidegate_store::MetaStore;
 use tidegate_vocab::RawPart;
 
-use crate::ingest::clean_one;
+use crate::blame::Cleaning;
+use crate::dead_letters::DeadLetters;
 use crate::{LoopState, Pipeline, PipelineError, Settings};
 
 /// One over the share of a window that is taken on top of it.
@@ -71,13 +72,17 @@ impl Pipeline {
         let cleaned = self.stores.meta.clean_parts(&self.settings.id, &self.chain, 0).await?;
         let cleaned: HashSet<u64> = cleaned.into_iter().map(|part| part.first_row).collect();
         let mut rows = 0;
-        for part in raw.iter().rev().filter(|part| !cleaned.contains(&part.first_row)) {
+        let letters = DeadLetters::clone(&self.letters);
+        let is_left = |part: &&RawPart| !cleaned.contains(&part.first_row) && !letters.holds(part.first_row, &self.chain);
+        let left: Vec<RawPart> = raw.iter().rev().filter(is_left).cloned().collect();
+        for part in &left {
             if rows > self.settings.window_rows / ROOM_DIVISOR {
                 break;
             }
             rows += part.row_count;
-            let behind = self.behind();
-            clean_one(&self.settings, &self.stores, &behind, &mut self.plugins.cleaners, &self.parts, part, None).await?;
+            let made = Cleaning::of(self).clean(part, None).await;
+            self.send_alerts().await;
+            made?;
         }
         Ok(rows > 0)
     }

@@ -1,16 +1,22 @@
 //! One pipeline: its settings, its plugins, its stores, and the dispatch of events.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tidegate_dataset::{LateLabels, PartCache, PartReader, chain_digest};
 use tidegate_model::Progress;
+use tidegate_sandbox::Alert;
 use tidegate_store::Write;
 use tidegate_vocab::{Decision, Digest, Run, Timestamp};
 
+use crate::alerts::Unsent;
+use crate::dead_letters::{self, DeadLetters};
 use crate::ingest::Pending;
+use crate::kept::Kept;
 use crate::models::Models;
 use crate::pending::pending_of;
 use crate::quarantine::Readmitted;
+use crate::strikes::{self, Ledger};
 use crate::{
     AlertPort, CleanPort, EvaluatePort, Event, LoopState, Outcome, PipelineError, PluginStep, Plugins, ScoredRow, Settings, SourcePort,
     Stores, loop_state,
@@ -67,6 +73,13 @@ pub struct Pipeline {
     pub(crate) last_event_time: Option<Timestamp>,
     /// Whether the contract in the settings is known to be the accepted one.
     pub(crate) contract_accepted: bool,
+    /// How the plugins stand that have failed.
+    pub(crate) ledger: Kept<Ledger>,
+    /// Batches that were set aside.
+    pub(crate) letters: Kept<DeadLetters>,
+    /// Alerts that are to be sent, and those that wait to be sent again.
+    pub(crate) alerts_due: Vec<Alert>,
+    pub(crate) unsent: VecDeque<Unsent>,
     /// Rows that people let in again, and the revision of that in the store.
     pub(crate) readmitted: Arc<Readmitted>,
     pub(crate) readmitted_revision: Option<u64>,
@@ -90,7 +103,9 @@ impl Pipeline {
             }
             None => (None, LoopState::default()),
         };
-        let backlog = Backlog::of(&settings, &stores, &state, &chain).await?;
+        let ledger = Kept::of(&*stores.meta, &settings.id, strikes::KEY).await?;
+        let letters = Kept::of(&*stores.meta, &settings.id, dead_letters::KEY).await?;
+        let backlog = Backlog::of(&settings, &stores, &state, &chain, &letters).await?;
         let late = late_labels(&settings, &stores, &state, backlog.rows_total).await?;
         let (readmitted_revision, readmitted) = Readmitted::of(&*stores.meta, &settings.id).await?;
         Ok(Pipeline {
@@ -111,6 +126,10 @@ impl Pipeline {
             served: 0,
             last_event_time: backlog.last_event_time,
             contract_accepted: false,
+            ledger,
+            letters,
+            alerts_due: Vec::new(),
+            unsent: VecDeque::new(),
             readmitted: Arc::new(readmitted),
             readmitted_revision,
         })
@@ -125,7 +144,10 @@ impl Pipeline {
         match event {
             Event::Poll { rows_max } => self.poll(rows_max).await,
             Event::Clean => self.clean().await,
-            Event::Observe => self.observe().await,
+            Event::Observe => {
+                self.send_again().await;
+                self.observe().await
+            }
             Event::Manual { by } => self.start_by_hand(&by).await,
             Event::Advance => self.advance().await,
         }
@@ -144,6 +166,16 @@ impl Pipeline {
     /// The cleaner chain that new parts go through.
     pub fn chain(&self) -> Digest {
         self.chain
+    }
+
+    /// Batches that were set aside.
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.letters
+    }
+
+    /// How the plugins stand that have failed.
+    pub fn standings(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// What it remembers between events.
@@ -175,7 +207,7 @@ impl Pipeline {
         }
         if cleaner_moved {
             let chain = chain_of(&self.plugins, &self.settings);
-            match Backlog::of(&self.settings, &self.stores, &self.state, &chain).await {
+            match Backlog::of(&self.settings, &self.stores, &self.state, &chain, &self.letters).await {
                 Ok(backlog) => {
                     self.chain = chain;
                     self.pending = backlog.pending;
@@ -222,11 +254,11 @@ impl Pipeline {
 
     /// Commits `writes`, and `state` as the pipeline's new memory, together or not at all.
     pub(crate) async fn commit(&mut self, state: LoopState, mut writes: Vec<Write>) -> Result<(), PipelineError> {
-        if state != self.state || self.revision.is_none() {
+        let moves_state = state != self.state || self.revision.is_none();
+        if moves_state {
             let value = serde_json::to_vec(&state).map_err(|source| PipelineError::ReadState { source })?;
             writes.push(Write::State { key: loop_state::KEY.to_owned(), expected: self.revision, value });
         }
-        let moves_state = matches!(writes.last(), Some(Write::State { .. }));
         self.stores.meta.commit(self.stores.fence, &self.settings.id, self.now(), writes).await?;
         if moves_state {
             self.revision = Some(self.revision.map_or(1, |revision| revision + 1));
@@ -274,10 +306,17 @@ struct Backlog {
 }
 
 impl Backlog {
-    async fn of(settings: &Settings, stores: &Stores, state: &LoopState, chain: &Digest) -> Result<Backlog, PipelineError> {
+    async fn of(
+        settings: &Settings,
+        stores: &Stores,
+        state: &LoopState,
+        chain: &Digest,
+        letters: &DeadLetters,
+    ) -> Result<Backlog, PipelineError> {
         let raw = stores.meta.raw_parts(&settings.id, 0).await?;
         let cleaned = stores.meta.clean_parts(&settings.id, chain, 0).await?;
-        let done: std::collections::HashSet<u64> = cleaned.iter().map(|part| part.first_row).collect();
+        let set_aside = raw.iter().map(|part| part.first_row).filter(|first_row| letters.holds(*first_row, chain));
+        let done: std::collections::HashSet<u64> = cleaned.iter().map(|part| part.first_row).chain(set_aside).collect();
         let rows_total = raw.last().map_or(0, |part| part.first_row + part.row_count);
         let pending = pending_of(&*stores.meta, settings, state, raw, &done).await?;
         let pending: Pending = pending.into_iter().map(|part| (part, None)).collect();

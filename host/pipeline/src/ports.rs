@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use tidegate_sandbox::{Alert, Alerter, CallError, Cleaned, Cleaner, Evaluator, Pull, Source};
+use tidegate_sandbox::{Alert, Alerter, CallError, Cleaned, Cleaner, Evaluator, LastWords, Pull, Source};
 use tidegate_store::{Blobs, Feedback, Fence, MetaStore, WorkQueue};
 use tidegate_vocab::{Batch, Clock, Digest, MetricInfo, MetricTerms, PluginName};
+
+use crate::DamageBounds;
 
 /// Rows in. Calls may block.
 pub trait SourcePort: Send {
@@ -28,6 +30,11 @@ pub trait CleanPort: Send {
     /// # Errors
     /// The plugin's, or the host's when it stopped the plugin.
     fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError>;
+
+    /// What the plugin left behind in the last call that ended badly.
+    fn last_words(&self) -> LastWords {
+        LastWords::default()
+    }
 }
 
 /// Predictions and labels to terms. Calls may block.
@@ -67,10 +74,14 @@ pub struct PluginStep<P: ?Sized> {
     pub digest: Digest,
     /// Its configuration, as JSON.
     pub config: serde_json::Value,
-    /// The component, kept with every version whose requests pass through it; empty where none do.
+    /// The component: kept with every version whose requests pass through it, and with the batches that it failed on.
     pub component: bytes::Bytes,
     /// Whether the requests that a version answers pass through it, too.
     pub serving: bool,
+    /// Its limits and grants, as the settings give them: with another of these it is another plugin to the ledger of strikes.
+    pub circumstances: serde_json::Value,
+    /// How much a cleaner may change of a batch; others change none.
+    pub damage: DamageBounds,
     /// The handle. Taken out while a call is under way on another thread.
     pub port: Option<Box<P>>,
 }
@@ -94,6 +105,20 @@ impl Plugins {
         let cleaners = self.cleaners.iter().map(|step| (step.name.clone(), step.digest));
         let evaluators = self.evaluators.iter().map(|step| (step.name.clone(), step.digest));
         source.chain(cleaners).chain(evaluators).chain(self.alerters.iter().map(|step| (step.name.clone(), step.digest)))
+    }
+}
+
+impl Plugins {
+    /// Name and [use](PluginStep::used) of each, in the order of the loop.
+    pub(crate) fn used(&self) -> Vec<(PluginName, Digest)> {
+        fn of<P: ?Sized>(step: &PluginStep<P>) -> (PluginName, Digest) {
+            (step.name.clone(), step.used())
+        }
+        let mut used = vec![of(&self.source)];
+        used.extend(self.cleaners.iter().map(of));
+        used.extend(self.evaluators.iter().map(of));
+        used.extend(self.alerters.iter().map(of));
+        used
     }
 }
 
@@ -127,6 +152,10 @@ impl SourcePort for Source {
 impl CleanPort for Cleaner {
     fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError> {
         Cleaner::clean(self, rows)
+    }
+
+    fn last_words(&self) -> LastWords {
+        Cleaner::last_words(self).clone()
     }
 }
 

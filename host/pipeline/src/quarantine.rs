@@ -150,7 +150,7 @@ pub async fn clean_again(pipeline: &mut Pipeline, upkeep: &dyn Upkeep) -> Result
     let behind = pipeline.behind();
     let mut again = CleanedAgain::default();
     for raw in stores.meta.raw_parts(&id, 0).await? {
-        let Some(before) = before.get(&raw.first_row) else { continue };
+        let Some(before) = before.get(&raw.first_row).filter(|_| !pipeline.letters.holds(raw.first_row, &pipeline.chain)) else { continue };
         let present = own.get(&raw.first_row);
         let part = match present {
             Some(part) if part.chain != before.chain => part.clone(),
@@ -203,7 +203,11 @@ impl Pipeline {
 }
 
 async fn derive_again(pipeline: &mut Pipeline, behind: &Behind, raw: &RawPart) -> Result<CleanPart, PipelineError> {
-    Ok(derive(&pipeline.settings, &pipeline.stores, behind, &mut pipeline.plugins.cleaners, raw, None).await?.0)
+    for cleaner in &pipeline.plugins.cleaners {
+        cleaner.callable("cleaner", &pipeline.ledger)?;
+    }
+    let derived = derive(&pipeline.settings, &pipeline.stores, behind, &mut pipeline.plugins.cleaners, raw, None).await;
+    derived.map(|(part, _)| part).map_err(|failed| failed.error)
 }
 
 /// The rows that a part keeps out, rising, with who keeps them out and why.

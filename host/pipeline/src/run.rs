@@ -69,7 +69,10 @@ impl Pipeline {
             RunState::Done | RunState::Failed | RunState::Cancelled | RunState::Superseded => Ok(Outcome::Nothing),
         };
         match done {
-            Err(error) => self.ended(&run, error).await,
+            Err(error) => {
+                let error = self.blamed(error).await;
+                self.ended(&run, error).await
+            }
             done => done,
         }
     }
@@ -256,7 +259,7 @@ impl Pipeline {
         }
         self.commit(state, writes).await?;
         self.observer.run(&next, self.rows_total);
-        self.alert_failure(&next, &cause);
+        self.alert_failure(&next, &cause).await;
         Err(error)
     }
 }

@@ -4,6 +4,8 @@ use tidegate_model::ModelSpec;
 use tidegate_policy::{Gate, TriggerRule};
 use tidegate_vocab::{Contract, Digest, PipelineId, Seed};
 
+use crate::FailureRules;
+
 /// What a pipeline does. Values are checked by whoever makes one.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -31,6 +33,8 @@ pub struct Settings {
     pub poll_rows_max: u32,
     /// Bytes that one poll asks for.
     pub poll_bytes_max: u64,
+    /// When a plugin that fails is no longer called.
+    pub failures: FailureRules,
 }
 
 impl Settings {

@@ -7,6 +7,7 @@ use crate::bindings::alerter::exports::tidegate::plugin::alerter::Alert as Guest
 use crate::call::{CallError, quoted};
 use crate::grants::PluginSettings;
 use crate::instance::{Breach, Slot};
+use crate::last_words::LastWords;
 use crate::load::Plugin;
 
 /// An alerter in use.
@@ -68,6 +69,11 @@ impl Plugin {
 }
 
 impl Alerter {
+    /// What it left behind in the last call that ended badly.
+    pub fn last_words(&self) -> &LastWords {
+        self.slot.last_words()
+    }
+
     /// Sends an alert; the other side's reference to it, if it gave one.
     ///
     /// # Errors

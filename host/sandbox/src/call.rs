@@ -117,6 +117,29 @@ impl CallError {
         }
     }
 
+    /// Whether the plugin is to blame: it crashed, went over a limit of its own or returned what it may not. A refusal is an answer,
+    /// and a limit that all plugins share may be another's doing.
+    pub fn is_fault(&self) -> bool {
+        match self {
+            CallError::Refused { .. } => false,
+            CallError::Trapped { .. } | CallError::Incompatible { .. } => true,
+            CallError::OverLimit { limit, .. } => !limit.starts_with("plugins."),
+        }
+    }
+
+    /// Whether the plugin said of these rows that it will not do them, now or later.
+    pub fn is_final_refusal(&self) -> bool {
+        matches!(self, CallError::Refused { failure, .. } if !failure.retryable && failure.grant.is_none())
+    }
+
+    /// When the plugin asked to be tried again, in milliseconds.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            CallError::Refused { failure, .. } => failure.retry_after_ms,
+            _ => None,
+        }
+    }
+
     /// What to change, naming the key.
     pub fn hint(&self) -> Option<String> {
         match self {

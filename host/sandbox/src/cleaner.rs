@@ -13,6 +13,7 @@ use crate::host::column::changed_cells;
 use crate::host::editor::HostEditor;
 use crate::host::rows::HostBatch;
 use crate::instance::{Breach, Slot};
+use crate::last_words::LastWords;
 use crate::load::Plugin;
 
 /// A cleaner in use.
@@ -60,6 +61,11 @@ impl Plugin {
 }
 
 impl Cleaner {
+    /// What it left behind in the last call that ended badly.
+    pub fn last_words(&self) -> &LastWords {
+        self.slot.last_words()
+    }
+
     /// Cleans a batch.
     ///
     /// # Errors

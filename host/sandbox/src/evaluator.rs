@@ -14,6 +14,7 @@ use crate::grants::PluginSettings;
 use crate::host::report::HostReport;
 use crate::host::rows::HostBatch;
 use crate::instance::{Breach, Slot};
+use crate::last_words::LastWords;
 use crate::load::Plugin;
 
 /// An evaluator in use.
@@ -33,6 +34,11 @@ impl Plugin {
 }
 
 impl Evaluator {
+    /// What it left behind in the last call that ended badly.
+    pub fn last_words(&self) -> &LastWords {
+        self.slot.last_words()
+    }
+
     /// Whether its manifest asks for something that the host makes only on demand, such as `latency`.
     pub fn asks_for(&self, capability: &str) -> bool {
         self.slot.manifest().capabilities.iter().any(|asked| asked == capability)

@@ -154,6 +154,19 @@ pub enum LogLevel {
     Trace,
 }
 
+impl LogLevel {
+    /// The level in a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}
+
 impl Grants {
     /// Whether `entry` is a granted input or lies under one.
     pub(crate) fn allows_input(&self, entry: &str) -> bool {

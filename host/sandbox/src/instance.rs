@@ -11,8 +11,11 @@ use crate::bindings::{alerter, cleaner, evaluator, source};
 use crate::call::{CallError, ConfigIssue, Failure, classify, quoted};
 use crate::grants::PluginSettings;
 use crate::host::HostState;
+use crate::last_words::{self, LastWords};
 use crate::load::{Linked, Plugin};
 use crate::manifest::{Manifest, PluginKind};
+use crate::telemetry;
+use crate::ticker::monotonic_now;
 
 /// Faults of a configuration that a plugin may list.
 const ISSUES_MAX: usize = 32;
@@ -76,6 +79,7 @@ pub(crate) struct Slot<W> {
     settings: PluginSettings,
     config: String,
     live: Option<Live<W>>,
+    last_words: LastWords,
 }
 
 struct Live<W> {
@@ -92,7 +96,7 @@ impl<W: World> Slot<W> {
         }
         plugin.check_config(&settings.config)?;
         let config = settings.config.to_string();
-        let mut slot = Slot { plugin: plugin.clone(), settings: settings.clone(), config, live: None };
+        let mut slot = Slot { plugin: plugin.clone(), settings: settings.clone(), config, live: None, last_words: LastWords::default() };
         slot.live = Some(slot.start()?);
         Ok(slot)
     }
@@ -107,6 +111,11 @@ impl<W: World> Slot<W> {
 
     pub(crate) fn settings(&self) -> &PluginSettings {
         &self.settings
+    }
+
+    /// What the guest left behind in the last call that ended badly.
+    pub(crate) fn last_words(&self) -> &LastWords {
+        &self.last_words
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -124,9 +133,11 @@ impl<W: World> Slot<W> {
         step: &'static str,
         with: impl FnOnce(&mut Store<HostState>, &W) -> wasmtime::Result<Result<T, Breach>>,
     ) -> Result<T, CallError> {
-        let result = self.call_once(step, with);
+        let started = monotonic_now();
+        let result = telemetry::span(self.name(), step).in_scope(|| self.call_once(step, with));
         let outcome = result.as_ref().map_or_else(CallError::word, |_| "ok");
-        metrics::counter!("tidegate_plugin_calls_total", "plugin" => self.name().to_string(), "outcome" => outcome).increment(1);
+        let memory_bytes = self.live.as_ref().map(|live| live.store.data().limiter.held_bytes());
+        telemetry::Ended { plugin: self.name(), step, outcome, took: started.elapsed(), memory_bytes }.count();
         result
     }
 
@@ -146,22 +157,24 @@ impl<W: World> Slot<W> {
     }
 
     /// A fresh instance, configured and probed.
-    fn start(&self) -> Result<Live<W>, CallError> {
+    fn start(&mut self) -> Result<Live<W>, CallError> {
+        telemetry::count_instance(self.name());
         let (mut store, guest) = self.instantiate()?;
-        self.bounded("configure", &mut store, |store| Ok(guest.configure(store, &self.config)?.map_err(Breach::Issues)))?;
+        let config = self.config.clone();
+        self.bounded("configure", &mut store, |store| Ok(guest.configure(store, &config)?.map_err(Breach::Issues)))?;
         self.bounded("probe", &mut store, |store| Ok(guest.probe(store)?.map_err(Breach::from)))?;
         Ok(Live { store, guest })
     }
 
-    fn instantiate(&self) -> Result<(Store<HostState>, W), CallError> {
+    fn instantiate(&mut self) -> Result<(Store<HostState>, W), CallError> {
         let mut store = new_store(&self.plugin, &self.settings);
-        let linked = &self.plugin.inner.pre;
-        let guest = self.bounded("instantiate", &mut store, |store| W::instantiate(linked, store).map(Ok))?;
+        let plugin = self.plugin.clone();
+        let guest = self.bounded("instantiate", &mut store, |store| W::instantiate(&plugin.inner.pre, store).map(Ok))?;
         Ok((store, guest))
     }
 
     fn bounded<T>(
-        &self,
+        &mut self,
         step: &'static str,
         store: &mut Store<HostState>,
         with: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<Result<T, Breach>>,
@@ -171,6 +184,10 @@ impl<W: World> Slot<W> {
         let result = with(store);
         let state = store.data_mut();
         state.end_call();
+        if !matches!(result, Ok(Ok(_))) {
+            let backtrace = result.as_ref().err().map(last_words::backtrace).unwrap_or_default();
+            self.last_words = LastWords { log: state.take_log(), backtrace };
+        }
         let plugin = || self.name().clone();
         let limits = &self.settings.limits;
         let hit = state.limiter.hit.take();
@@ -248,6 +265,7 @@ impl Plugin {
 }
 
 fn instantiate_once<W: World>(plugin: &Plugin, settings: &PluginSettings) -> Result<(), CallError> {
-    let slot: Slot<W> = Slot { plugin: plugin.clone(), settings: settings.clone(), config: String::new(), live: None };
+    let (plugin, settings) = (plugin.clone(), settings.clone());
+    let mut slot: Slot<W> = Slot { plugin, settings, config: String::new(), live: None, last_words: LastWords::default() };
     slot.instantiate().map(drop)
 }

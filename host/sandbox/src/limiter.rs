@@ -63,6 +63,11 @@ impl Limiter {
         Limiter { limits, budget, held_bytes: 0, last_grown_bytes: 0, hit: None }
     }
 
+    /// Linear memory that the instance holds.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
     /// Remembers that a limit was reached; the first one of a call counts.
     pub(crate) fn reached(&mut self, limit: &'static str, at: impl FnOnce() -> String) {
         if self.hit.is_none() {

@@ -11,6 +11,7 @@ use crate::call::CallError;
 use crate::grants::PluginSettings;
 use crate::host::rows::HostBatch;
 use crate::instance::{Breach, Slot};
+use crate::last_words::LastWords;
 use crate::load::Plugin;
 
 /// Bytes of a cursor; it is stored with every part.
@@ -53,6 +54,11 @@ impl Plugin {
 }
 
 impl Source {
+    /// What it left behind in the last call that ended badly.
+    pub fn last_words(&self) -> &LastWords {
+        self.slot.last_words()
+    }
+
     /// Goes on after `cursor`, or from the beginning.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
-use crate::status::{PipelineStatus, Status};
+use crate::status::{PipelineStatus, Status, StruckStatus};
 
 /// Series of one pipeline that name who kept rows out and why; the rarer ones are added up as `other`.
 const REASONS_MAX: usize = 30;
@@ -98,6 +98,14 @@ fn data(out: &mut String, status: &Status) {
             quarantined.series(&[("pipeline", pipeline.id.as_str()), ("by", by), ("reason", reason)], rows);
         }
     }
+    let mut waiting = family(out, "tidegate_dead_letters", Kind::Gauge, "Batches that were set aside and wait.");
+    for pipeline in &status.pipelines {
+        waiting.series(&[("pipeline", pipeline.id.as_str())], pipeline.dead_letters.len());
+    }
+    let mut rows = family(out, "tidegate_dead_letter_rows", Kind::Gauge, "Rows of the batches that were set aside and wait.");
+    for pipeline in &status.pipelines {
+        rows.series(&[("pipeline", pipeline.id.as_str())], pipeline.dead_letters.iter().map(|letter| letter.rows).sum::<u64>());
+    }
     let help = "When rows were last committed, in seconds since 1970.";
     let mut last = family(out, "tidegate_last_rows_timestamp_seconds", Kind::Gauge, help);
     for (pipeline, at) in status.pipelines.iter().filter_map(|pipeline| pipeline.last_rows_at.map(|at| (pipeline, at))) {
@@ -139,6 +147,15 @@ fn plugins(out: &mut String, status: &Status) {
         let labels = [("plugin", plugin.name.as_str()), ("kind", &plugin.kind), ("version", &plugin.version), ("sha256", &plugin.digest)];
         info.series(&labels, 1);
     }
+    let mut strikes = family(out, "tidegate_plugin_strikes", Kind::Gauge, "Strikes of a plugin that count now, where it has any.");
+    for (plugin, struck) in struck(status) {
+        strikes.series(&[("pipeline", struck.pipeline.as_str()), ("plugin", plugin)], struck.strikes);
+    }
+    let help = "1 while a plugin is quarantined for its failures, where it has strikes; else 0.";
+    let mut quarantined = family(out, "tidegate_plugin_quarantined", Kind::Gauge, help);
+    for (plugin, struck) in struck(status) {
+        quarantined.series(&[("pipeline", struck.pipeline.as_str()), ("plugin", plugin)], u8::from(struck.quarantined.is_some()));
+    }
     let help = "Attempts to replace a plugin since the start, by whether the new one serves.";
     let mut reloads = family(out, "tidegate_plugin_reloads_total", Kind::Counter, help);
     for plugin in &status.plugins {
@@ -146,6 +163,10 @@ fn plugins(out: &mut String, status: &Status) {
         reloads.series(&[("plugin", plugin.name.as_str()), ("outcome", "ok")], plugin.reloads.len() - refused);
         reloads.series(&[("plugin", plugin.name.as_str()), ("outcome", "refused")], refused);
     }
+}
+
+fn struck(status: &Status) -> impl Iterator<Item = (&str, &StruckStatus)> {
+    status.plugins.iter().flat_map(|plugin| plugin.struck.iter().map(|struck| (plugin.name.as_str(), struck)))
 }
 
 fn family<'a>(out: &'a mut String, name: &'static str, kind: Kind, help: &str) -> Family<'a> {

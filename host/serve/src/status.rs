@@ -49,6 +49,8 @@ pub struct PipelineStatus {
     pub rows: u64,
     /// Of these, rows kept out of the dataset, by who and why, most first.
     pub quarantined: Vec<(String, String, u64)>,
+    /// Batches that were set aside because a cleaner fails on them, by first row.
+    pub dead_letters: Vec<DeadLetterStatus>,
     /// When rows were last committed, on the system's clock.
     pub last_rows_at: Option<Timestamp>,
     /// Predictions logged.
@@ -159,8 +161,38 @@ pub struct PluginStatus {
     pub digest: String,
     /// The pipelines that use it.
     pub pipelines: Vec<PipelineId>,
+    /// The pipelines in which it has strikes that count.
+    pub struck: Vec<StruckStatus>,
     /// Attempts to replace it since the start, newest first.
     pub reloads: Vec<Reload>,
+}
+
+/// A plugin that failed in one pipeline.
+#[derive(Debug, Clone, Serialize)]
+pub struct StruckStatus {
+    /// The pipeline.
+    pub pipeline: PipelineId,
+    /// Strikes that count now.
+    pub strikes: u32,
+    /// Since when it is not called, on the pipeline's clock, and why; `None` while it is called.
+    pub quarantined: Option<(Timestamp, String)>,
+}
+
+/// A batch that was set aside.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeadLetterStatus {
+    /// Its number.
+    pub number: u64,
+    /// Number of its first row.
+    pub first_row: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// The cleaner that fails on it.
+    pub plugin: PluginName,
+    /// When, on the pipeline's clock.
+    pub at: Timestamp,
+    /// The error.
+    pub error: String,
 }
 
 /// One attempt to replace a plugin.

@@ -71,6 +71,14 @@ pub const COMPILE_MS_MAX: u64 = 120_000;
 pub const COMPILE_MEMORY_BYTES_MAX: u64 = 4_096 * MIB;
 /// Period of the epoch ticker: how late a spinning guest can be stopped.
 pub const EPOCH_TICK_MS: u64 = 10;
+/// Strikes within the window that quarantine a plugin, unless `[plugins] strikes_max` says otherwise.
+pub const STRIKES_MAX: u32 = 3;
+/// Minutes that a strike counts, unless `[plugins] strike_window_minutes` says otherwise.
+pub const STRIKE_WINDOW_MINUTES: u64 = 60;
+/// Batches that one cleaner may send to the dead letters within that window, unless `[plugins] dead_letters_max` says otherwise.
+pub const DEAD_LETTERS_MAX: u32 = 10;
+/// Share of the rows of a batch that a cleaner may drop, unless `damage` where it is used says otherwise.
+pub const ROWS_DROPPED_SHARE_MAX: f64 = 0.9;
 /// Redirects that one request of a plugin follows.
 pub const REDIRECTS_MAX: u32 = 5;
 /// Rows that one poll asks a source for.

@@ -4,12 +4,14 @@ mod backtest;
 mod backup;
 mod check;
 mod contract;
+mod dead_letter;
 mod gc;
 mod ingest;
 mod init;
 mod journal;
 mod labels;
 mod plugin;
+mod plugin_failures;
 mod predict;
 mod quarantine;
 mod replay;
@@ -49,6 +51,7 @@ pub fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fail
         Command::Explain { version } => versions::explain(global, *version, terminal),
         Command::Journal(command) => journal::journal(global, command, terminal),
         Command::Plugin(command) => plugin::plugin(global, command, terminal),
+        Command::DeadLetter(command) => dead_letter::dead_letter(global, command, terminal),
         Command::Quarantine(command) => quarantine::quarantine(global, command, terminal),
         Command::Gc { dry_run } => gc::gc(global, *dry_run, terminal),
         Command::Backup { file } => backup::backup(global, file, terminal),

@@ -70,7 +70,7 @@ fn one(
         let clock = Arc::new(SimulatedClock::new(Timestamp(start)));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let plugins = compose::plugins(config, chosen, &sandbox, &shared)?;
-        let mut settings = compose::settings(chosen, GateRows::Arriving);
+        let mut settings = compose::settings(chosen, GateRows::Arriving, config.plugins.failures);
         settings.seed = Seed(seed);
         settings.ungated = no_gate;
         let step_rows = u32::try_from(config.backtest.step_rows).unwrap_or(u32::MAX);

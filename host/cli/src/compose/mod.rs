@@ -15,7 +15,7 @@ pub mod stands;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_pipeline::{Observer, Pipeline, PipelineError, Settings, Stores};
+use tidegate_pipeline::{FailureRules, Observer, Pipeline, PipelineError, Settings, Stores};
 use tidegate_policy::GateRows;
 use tidegate_sandbox::{CompiledCache, Compiler, Sandbox, SandboxConfig};
 use tidegate_store::{CompiledFolder, StateFolder, StoreError};
@@ -111,7 +111,7 @@ pub fn stores(state: &StateFolder, clock: Arc<dyn Clock>) -> Stores {
 }
 
 /// The settings of a pipeline, without any file format. `rows` is which rows judge where the file leaves it open.
-pub fn settings(pipeline: &PipelineConfig, rows: GateRows) -> Settings {
+pub fn settings(pipeline: &PipelineConfig, rows: GateRows, failures: FailureRules) -> Settings {
     let mut gate = pipeline.gate.clone();
     gate.rows = pipeline.gate_rows.unwrap_or(rows);
     Settings {
@@ -127,6 +127,7 @@ pub fn settings(pipeline: &PipelineConfig, rows: GateRows) -> Settings {
         seed: Seed(pipeline.model.seed),
         poll_rows_max: POLL_ROWS_MAX,
         poll_bytes_max: POLL_BYTES_MAX,
+        failures,
     }
 }
 
@@ -144,7 +145,7 @@ pub async fn pipeline(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sandbox = sandbox(config, state)?;
     let plugins = plugins(config, pipeline, &sandbox, &clock)?;
-    Ok(Pipeline::open(settings(pipeline, rows), plugins, stores(state, clock), observer).await?)
+    Ok(Pipeline::open(settings(pipeline, rows, config.plugins.failures), plugins, stores(state, clock), observer).await?)
 }
 
 /// The class whose F1 is reported: the one an evaluator calls positive, else the last of the contract.

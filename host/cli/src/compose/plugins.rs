@@ -46,25 +46,38 @@ impl Maker<'_> {
     /// A [`Failure`] that points at where the settings name it; so for all kinds.
     pub fn source(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn SourcePort>, Failure> {
         let port = loaded.plugin.source(&self.settings(used, loaded)?).map_err(|error| misfit(self.config, used, &error))?;
-        Ok(step(used, loaded, Box::new(port)))
+        Ok(self.step(used, loaded, Box::new(port)))
     }
 
     /// A cleaner, configured and probed.
     pub fn cleaner(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn CleanPort>, Failure> {
         let port = loaded.plugin.cleaner(&self.settings(used, loaded)?).map_err(|error| misfit(self.config, used, &error))?;
-        Ok(step(used, loaded, Box::new(port)))
+        Ok(self.step(used, loaded, Box::new(port)))
     }
 
     /// An evaluator, configured and probed.
     pub fn evaluator(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn EvaluatePort>, Failure> {
         let port = loaded.plugin.evaluator(&self.settings(used, loaded)?).map_err(|error| misfit(self.config, used, &error))?;
-        Ok(step(used, loaded, Box::new(port)))
+        Ok(self.step(used, loaded, Box::new(port)))
     }
 
     /// An alerter, configured and probed.
     pub fn alerter(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn AlertPort>, Failure> {
         let port = loaded.plugin.alerter(&self.settings(used, loaded)?).map_err(|error| misfit(self.config, used, &error))?;
-        Ok(step(used, loaded, Box::new(port)))
+        Ok(self.step(used, loaded, Box::new(port)))
+    }
+
+    fn step<P: ?Sized>(&self, used: &PluginUse, loaded: &Loaded, port: Box<P>) -> PluginStep<P> {
+        PluginStep {
+            name: used.plugin.clone(),
+            digest: loaded.plugin.digest(),
+            config: used.config.clone(),
+            component: loaded.component.clone(),
+            serving: used.serving,
+            circumstances: circumstances(self.config, &loaded.plugin),
+            damage: used.damage,
+            port: Some(port),
+        }
     }
 
     /// How a plugin is used.
@@ -180,17 +193,6 @@ fn each<T>(used: &[PluginUse], make: impl FnMut(&PluginUse) -> Result<T, Failure
     used.iter().map(make).collect()
 }
 
-fn step<P: ?Sized>(used: &PluginUse, loaded: &Loaded, port: Box<P>) -> PluginStep<P> {
-    PluginStep {
-        name: used.plugin.clone(),
-        digest: loaded.plugin.digest(),
-        config: used.config.clone(),
-        component: if used.serving { loaded.component.clone() } else { Bytes::new() },
-        serving: used.serving,
-        port: Some(port),
-    }
-}
-
 /// A plugin that refuses its configuration points at it; one that is of another kind, at its name.
 fn misfit(config: &Config, used: &PluginUse, error: &CallError) -> Failure {
     let failure = Failure::new(error, error.hint());
@@ -201,6 +203,17 @@ fn misfit(config: &Config, used: &PluginUse, error: &CallError) -> Failure {
     let mut failure = failure.at(&config.file, span, label);
     failure.exit = Exit::Usage;
     failure
+}
+
+/// Under which limits and with which grants a plugin runs. Secrets are in it by name only: it goes into replay bundles.
+fn circumstances(config: &Config, plugin: &Plugin) -> serde_json::Value {
+    let own = config.plugin(plugin.name());
+    let http: Vec<String> = own.grants.http.iter().map(|place| format!("{}:{}{}", place.host, place.port, place.path)).collect();
+    let secrets: Vec<&str> = own.grants.secrets.iter().map(|secret| secret.name.as_str()).collect();
+    serde_json::json!({
+        "limits": own.limits(plugin.kind().default_limits()),
+        "grants": { "inputs": own.grants.inputs, "clock": own.grants.clock, "http": http, "secrets": secrets },
+    })
 }
 
 fn settings(config: &Config, plugin: &Plugin, used: &PluginUse, clock: &Arc<dyn Clock>) -> Result<PluginSettings, Failure> {

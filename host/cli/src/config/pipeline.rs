@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use serde_json::{Map, Value};
+use tidegate_pipeline::DamageBounds;
 use tidegate_policy::{Gate, TriggerRule};
+use tidegate_vocab::limits::ROWS_DROPPED_SHARE_MAX;
 use tidegate_vocab::{Contract, PipelineId, PluginName};
 
 use super::model::{self, ModelConfig};
@@ -51,6 +53,8 @@ pub struct PluginUse {
     pub config: Value,
     /// For a cleaner: whether requests go through it too.
     pub serving: bool,
+    /// For a cleaner: how much it may change of a batch.
+    pub damage: DamageBounds,
     /// Where the file names it.
     pub span: Range<usize>,
     /// Where the file configures it.
@@ -136,6 +140,7 @@ fn plugin_use(section: Section<'_>, is_cleaner: bool) -> Option<PluginUse> {
     let name = section.text("plugin");
     let config = section.json("config");
     let serving = is_cleaner && section.flag("serving").unwrap_or(false);
+    let damage = if is_cleaner { damage(&section) } else { DamageBounds::default() };
     let own_span = section.span.clone();
     let plugin = name.as_ref().and_then(|name| match PluginName::try_from(name.value.clone()) {
         Ok(plugin) => Some(plugin),
@@ -147,5 +152,17 @@ fn plugin_use(section: Section<'_>, is_cleaner: bool) -> Option<PluginUse> {
     section.finish();
     let config_span = config.as_ref().map_or(own_span, |config| config.span.clone());
     let config = config.map_or_else(|| Value::Object(Map::new()), |config| config.value);
-    Some(PluginUse { plugin: plugin?, config, serving, span: name?.span, config_span })
+    Some(PluginUse { plugin: plugin?, config, serving, damage, span: name?.span, config_span })
+}
+
+fn damage(section: &Section<'_>) -> DamageBounds {
+    let mut bounds = DamageBounds { rows_dropped_share_max: Some(ROWS_DROPPED_SHARE_MAX), ..DamageBounds::default() };
+    if let Some(table) = section.section("damage") {
+        bounds.rows_dropped_share_max = table.number("rows_dropped_share_max", 0.0..=1.0).or(bounds.rows_dropped_share_max);
+        bounds.cells_changed_share_max = table.number("cells_changed_share_max", 0.0..=1.0);
+        bounds.mean_shift_max = table.number("mean_shift_max", 0.0..=1e6);
+        bounds.spread_factor_max = table.number("spread_factor_max", 1.0..=1e6);
+        table.finish();
+    }
+    bounds
 }

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use tidegate_pipeline::FailureRules;
 use tidegate_sandbox::HttpGrant;
 use tidegate_vocab::PluginName;
-use tidegate_vocab::limits::{PLUGINS_MEMORY_BYTES_MAX, PluginLimits};
+use tidegate_vocab::limits::{DEAD_LETTERS_MAX, PLUGINS_MEMORY_BYTES_MAX, PluginLimits, STRIKE_WINDOW_MINUTES, STRIKES_MAX};
 
 use super::InputConfig;
 use super::section::{self, Placed, Section};
@@ -18,6 +19,7 @@ const SHADOW_BATCHES: u32 = 4;
 const SHADOW_CHANGE_MAX: f64 = 0.5;
 /// `[plugins] probation_calls`, where it is not written.
 const PROBATION_CALLS: u32 = 20;
+const MINUTE_MS: u64 = 60_000;
 
 /// `[plugins]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,8 @@ pub struct PluginsConfig {
     pub shadow_change_max: f64,
     /// Calls after which a new build is no longer taken back by itself; 0 for none.
     pub probation_calls: u32,
+    /// When a plugin that fails is no longer called.
+    pub failures: FailureRules,
     /// Where the file names the folder.
     pub span: std::ops::Range<usize>,
 }
@@ -146,6 +150,8 @@ impl PluginConfig {
 }
 
 pub(super) fn plugins(root: &Section<'_>, folder: &Path) -> PluginsConfig {
+    let failures =
+        FailureRules { strikes_max: STRIKES_MAX, strike_window_ms: STRIKE_WINDOW_MINUTES * MINUTE_MS, dead_letters_max: DEAD_LETTERS_MAX };
     let mut config = PluginsConfig {
         folder: folder.join("plugins"),
         locked: false,
@@ -153,6 +159,7 @@ pub(super) fn plugins(root: &Section<'_>, folder: &Path) -> PluginsConfig {
         shadow_batches: SHADOW_BATCHES,
         shadow_change_max: SHADOW_CHANGE_MAX,
         probation_calls: PROBATION_CALLS,
+        failures,
         span: 0..0,
     };
     let Some(section) = root.section("plugins") else { return config };
@@ -167,8 +174,21 @@ pub(super) fn plugins(root: &Section<'_>, folder: &Path) -> PluginsConfig {
     config.shadow_batches = small("shadow_batches", config.shadow_batches);
     config.probation_calls = small("probation_calls", config.probation_calls);
     config.shadow_change_max = section.number("shadow_change_max", 0.0..=1.0).unwrap_or(config.shadow_change_max);
+    config.failures = failure_rules(&section, failures);
     section.finish();
     config
+}
+
+fn failure_rules(section: &Section<'_>, default: FailureRules) -> FailureRules {
+    // The bounds are below 2^32, so the values always fit.
+    let count = |key, low, default| section.integer(key, low..=1_000).map_or(default, |count| u32::try_from(count).unwrap_or(default));
+    FailureRules {
+        strikes_max: count("strikes_max", 1, default.strikes_max),
+        strike_window_ms: section
+            .integer("strike_window_minutes", 1..=100_000)
+            .map_or(default.strike_window_ms, |minutes| minutes * MINUTE_MS),
+        dead_letters_max: count("dead_letters_max", 0, default.dead_letters_max),
+    }
 }
 
 pub(super) fn plugin_tables(

@@ -1,6 +1,7 @@
 //! The whole file loads, and every way to break it is answered at its place.
 
 use proptest::prelude::*;
+use tidegate_pipeline::DamageBounds;
 use tidegate_policy::{Against, Dependence, GateRows, RowsMin, Test, TriggerKind};
 use tidegate_vocab::limits::PluginLimits;
 use tidegate_vocab::{DType, Role, TimeUnit};
@@ -48,6 +49,39 @@ fn every_section_loads() {
     let unnamed = config.plugin(&"range".parse().unwrap());
     assert_eq!(unnamed.limits(PluginLimits::CLEANER), PluginLimits::CLEANER);
     assert_eq!(config.backtest, BacktestConfig { step_rows: 50, warmup_share: 0.1, seeds: vec![0] });
+}
+
+#[test]
+fn failures_have_rules_of_their_own() {
+    let config = parse(EVERY_SECTION).unwrap();
+    let rules = config.plugins.failures;
+    assert_eq!((rules.strikes_max, rules.strike_window_ms, rules.dead_letters_max), (3, 3_600_000, 10));
+    let other = EVERY_SECTION.replace("strikes_max = 3", "strikes_max = 5").replace("dead_letters_max = 10", "dead_letters_max = 0");
+    let rules = parse(&other.replace("strike_window_minutes = 60", "strike_window_minutes = 2")).unwrap().plugins.failures;
+    assert_eq!((rules.strikes_max, rules.strike_window_ms, rules.dead_letters_max), (5, 120_000, 0));
+    let message = "`[plugins] strikes_max` must be a whole number from 1 to 1,000, found `0`";
+    check("strikes_max = 3", "strikes_max = 0", message, "0", "");
+    let message = "`[plugins] strike_window_minutes` must be a whole number from 1 to 100,000, found the text `1h`";
+    check("strike_window_minutes = 60", "strike_window_minutes = \"1h\"", message, "\"1h\"", "");
+}
+
+#[test]
+fn a_cleaner_has_bounds_on_its_damage() {
+    let config = parse(EVERY_SECTION).unwrap();
+    let bounds = |cleaner: usize| config.pipelines[0].cleaners[cleaner].damage;
+    assert_eq!(bounds(0), DamageBounds { rows_dropped_share_max: Some(0.9), ..DamageBounds::default() }, "most rows may not go unasked");
+    let given = DamageBounds {
+        rows_dropped_share_max: Some(0.5),
+        cells_changed_share_max: Some(0.25),
+        mean_shift_max: Some(3.0),
+        spread_factor_max: Some(10.0),
+    };
+    assert_eq!(bounds(1), given);
+    assert_eq!(config.pipelines[0].evaluators[0].damage, DamageBounds::default());
+    let message = "`[pipeline.rain.cleaners.damage] spread_factor_max` must be a number from 1 to 1000000, found `0.5`";
+    check("spread_factor_max = 10.0", "spread_factor_max = 0.5", message, "0.5", "");
+    let found = parse(&EVERY_SECTION.replace("mean_shift_max", "mean_shift")).expect_err("an unknown key").problems[0].message.clone();
+    assert!(found.contains("mean_shift"), "{found}");
 }
 
 #[test]

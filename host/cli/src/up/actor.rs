@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_model::Trained;
 use tidegate_pipeline::{
-    Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, clean_again, import, ingest_some, promote, readmit,
-    roll_back,
+    BACKOFF_MS, Backoff, Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, clean_again, drop_dead_letter,
+    import, ingest_some, promote, readmit, release_plugin, retry_dead_letters, roll_back,
 };
 use tidegate_policy::outlook;
 use tidegate_serve::Node;
@@ -36,8 +36,6 @@ pub const INBOX_MAX: usize = 64;
 const POLLS_MAX: u64 = 4;
 /// The shortest and the longest time between two polls of a source that has nothing, whatever it asks for.
 const IDLE_MS: (u64, u64) = (100, 60_000);
-/// The first and the longest time until a step that failed is tried again.
-const BACKOFF_MS: (u64, u64) = (500, 60_000);
 
 /// What an actor is told.
 pub enum Message {
@@ -99,7 +97,7 @@ pub struct Actor {
 /// What is remembered between steps, and may be lost.
 struct Pace {
     poll_at: Instant,
-    backoff_ms: u64,
+    backoff: Backoff,
     /// The last poll failed: a look at labels that goes well in between does not mend the source.
     poll_failed: bool,
     source: SourceState,
@@ -111,8 +109,8 @@ impl Actor {
     /// Works until the host stops. Errors of steps are shown, logged and tried again; they end nothing.
     pub async fn run(mut self, inbox: &mut mpsc::Receiver<Message>) {
         let cancel = Arc::new(AtomicBool::new(false));
-        let (backoff_ms, source) = (BACKOFF_MS.0, SourceState::More);
-        let mut pace = Pace { poll_at: Instant::now(), backoff_ms, poll_failed: false, source, training: None, cancel };
+        let (backoff, source) = (Backoff::default(), SourceState::More);
+        let mut pace = Pace { poll_at: Instant::now(), backoff, poll_failed: false, source, training: None, cancel };
         if let Err(error) = self.router.refresh().await {
             self.stalled(&error);
         }
@@ -120,14 +118,15 @@ impl Actor {
             let worked = match self.step(&mut pace).await {
                 Ok(worked) => {
                     if !pace.poll_failed {
-                        pace.backoff_ms = BACKOFF_MS.0;
+                        pace.backoff.succeeded();
                     }
                     worked
                 }
                 Err(error) => {
+                    let wait_ms = pace.backoff.failed(error.retry_after_ms());
+                    pace.poll_at = Instant::now() + Duration::from_millis(wait_ms);
                     self.stalled(&error.into());
-                    pace.poll_at = Instant::now() + Duration::from_millis(pace.backoff_ms);
-                    pace.backoff_ms = (pace.backoff_ms * 2).min(BACKOFF_MS.1);
+                    self.show(&pace);
                     false
                 }
             };
@@ -162,13 +161,15 @@ impl Actor {
         let _at_work = quiet.read().await;
         let mut worked = false;
         let no_room = self.no_room.borrow().clone();
+        let mut polled = Ok(false);
         if no_room.is_none() && Instant::now() >= pace.poll_at {
-            pace.poll_failed = true;
-            worked |= self.poll(pace).await?;
-            pace.poll_failed = false;
+            polled = self.poll(pace).await;
+            pace.poll_failed = polled.is_err();
         }
+        // What is there is scored and judged whatever became of the rows that are to come.
         worked |= self.pipeline.handle(Event::Observe).await? == Outcome::Moved;
         worked |= self.advance(pace).await?;
+        worked |= polled?;
         self.show(pace);
         if let Some(why) = no_room {
             // What is there is still scored and judged, and served; rows wait at the source.
@@ -323,6 +324,13 @@ impl Actor {
             Command::Readmit { rows, reason, operator } => {
                 Answer::CleanedAgain { again: readmit(pipeline, &rows, &operator, &reason).await? }
             }
+            Command::Release { plugin, reason, operator } => {
+                Answer::Released { strikes: release_plugin(pipeline, &plugin, &operator, &reason).await?.strikes.len() as u32 }
+            }
+            Command::RetryDeadLetters { number } => Answer::Retried { letters: retry_dead_letters(pipeline, number).await? },
+            Command::DropDeadLetter { number, reason, operator } => {
+                Answer::Dropped { dropped: drop_dead_letter(pipeline, number, &operator, &reason).await? }
+            }
             Command::CleanAgain => Answer::CleanedAgain { again: clean_again(pipeline, &*self.upkeep).await? },
             Command::Labels { .. }
             | Command::Reload { .. }
@@ -345,7 +353,10 @@ impl Actor {
         let pipeline = &self.pipeline.settings().id;
         metrics::counter!("tidegate_pipeline_errors_total", "pipeline" => pipeline.to_string()).increment(1);
         let text = failure.line();
-        tracing::error!(%pipeline, "{text}");
+        // A person has been told once; that nothing has changed is no news.
+        if self.board.read().stalled.as_ref() != Some(&text) {
+            tracing::error!(%pipeline, "{text}");
+        }
         self.board.write(|live| live.stalled = Some(text));
     }
 
@@ -357,6 +368,7 @@ impl Actor {
         let next = outlook(&settings.triggers, &state.triggers, now);
         let components = pipeline.plugins().components().collect();
         let quality = state.quality.points();
+        let (struck, dead_letters) = (pipeline.struck(), pipeline.dead_letters().clone());
         self.board.write(|live| {
             live.now = now;
             live.rows = pipeline.rows_total();
@@ -368,6 +380,8 @@ impl Actor {
             live.next = next;
             live.chain = Some(pipeline.chain());
             live.components = components;
+            live.struck = struck;
+            live.dead_letters = dead_letters;
             if live.quality.as_slice() != quality {
                 live.quality = Arc::new(quality.to_vec());
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tidegate_pipeline::{DeadLetters, Struck};
 use tidegate_sandbox::Plugin;
 use tidegate_serve::{Node, Reload};
 use tidegate_vocab::{Digest, PluginName, QualityPoint, Timestamp};
@@ -38,6 +39,10 @@ pub struct Live {
     pub chain: Option<Digest>,
     /// The components in use, in the loop's order.
     pub components: Vec<(PluginName, Digest)>,
+    /// Plugins with strikes.
+    pub struck: Vec<Struck>,
+    /// Batches that were set aside.
+    pub dead_letters: DeadLetters,
 }
 
 impl Default for Live {
@@ -55,6 +60,8 @@ impl Default for Live {
             quality: Arc::default(),
             chain: None,
             components: Vec::new(),
+            struck: Vec::new(),
+            dead_letters: DeadLetters::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidegate_dataset::ContractDifference;
-use tidegate_pipeline::CleanedAgain;
+use tidegate_pipeline::{CleanedAgain, DroppedRows, Retried};
 use tidegate_vocab::{Decision, LateLabel, PipelineId, PluginName, VersionNo};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -84,6 +84,29 @@ pub enum Command {
     },
     /// Clean the quarantined rows again.
     CleanAgain,
+    /// Forgive a plugin its strikes.
+    Release {
+        /// Which.
+        plugin: PluginName,
+        /// Why.
+        reason: String,
+        /// Who asks.
+        operator: String,
+    },
+    /// Clean a batch again that was set aside; all, where none is named.
+    RetryDeadLetters {
+        /// Its number.
+        number: Option<u64>,
+    },
+    /// Give the rows of a batch up that was set aside.
+    DropDeadLetter {
+        /// Its number.
+        number: u64,
+        /// Why.
+        reason: String,
+        /// Who asks.
+        operator: String,
+    },
     /// Accept the contract that the host was started with.
     AcceptContract {
         /// Why.
@@ -147,6 +170,21 @@ pub enum Answer {
     CleanedAgain {
         /// What came of it.
         again: CleanedAgain,
+    },
+    /// A plugin may be called again.
+    Released {
+        /// Strikes that were forgiven.
+        strikes: u32,
+    },
+    /// Batches were cleaned again, or not.
+    Retried {
+        /// What became of each.
+        letters: Vec<Retried>,
+    },
+    /// Rows were given up.
+    Dropped {
+        /// Which.
+        dropped: DroppedRows,
     },
     /// The contract is accepted.
     Accepted {

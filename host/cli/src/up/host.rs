@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use serde_json::json;
 use tidegate_pipeline::{Pipeline, Stores, accept_contract};
 use tidegate_policy::GateRows;
@@ -56,8 +56,11 @@ pub struct Options {
 /// A [`Failure`] when something it needs cannot be opened; what breaks later is mended or shown, and ends nothing.
 pub async fn up(config: Config, state: &StateFolder, options: Options, terminal: &Terminal) -> Result<(), Failure> {
     let config = Arc::new(config);
-    let counters = PrometheusBuilder::new().install_recorder().map_err(|error| Failure::new(&error, None))?;
+    let calls = Matcher::Full("tidegate_plugin_call_seconds".to_owned());
+    let counters = PrometheusBuilder::new().set_buckets_for_metric(calls, &observer::CALL_BUCKETS_S);
+    let counters = counters.and_then(PrometheusBuilder::install_recorder).map_err(|error| Failure::new(&error, None))?;
     observer::describe();
+    let gathered = counters.clone();
     let tokens = tokens(&config, terminal)?;
     let bound = Server::bind(options.listen.unwrap_or(config.serve_listen())).await.map_err(unserved)?;
     let address = bound.address();
@@ -99,6 +102,7 @@ pub async fn up(config: Config, state: &StateFolder, options: Options, terminal:
     tokio::select! {
         () = controlled => {}
         () = caretaker.run(state, &host.quiet) => {}
+        () = observer::put_away(gathered) => {}
         () = told_to_stop() => {}
         () = all_ended(replays), if options.once => {}
     }
@@ -243,7 +247,7 @@ impl Keeper {
         let plugins = plugins.await.map_err(|error| Failure::from(anyhow::Error::new(error)))??;
         let stores = Stores { clock: Arc::clone(&clock), ..host.stores.clone() };
         let watch = Watch { pipeline: self.pipeline.clone(), board: self.board.clone() };
-        let mut settings = compose::settings(&pipeline, GateRows::Arriving);
+        let mut settings = compose::settings(&pipeline, GateRows::Arriving, host.config.plugins.failures);
         let replay = self.replay(&pipeline);
         if let Some(replay) = &replay {
             settings.poll_rows_max = replay.step_rows;

@@ -1,5 +1,8 @@
 //! From what a pipeline does to what is shown, logged and counted.
 
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
 use tidegate_model::Progress;
 use tidegate_pipeline::{Observer, ScoredRow};
 use tidegate_serve::Node;
@@ -70,12 +73,43 @@ pub fn show_training(board: &Board, run: &Run, progress: &Progress<'_>) {
     }
 }
 
+/// Seconds between two times that histograms are put away.
+const PUT_AWAY_S: u64 = 5;
+
+/// Upper bounds of the buckets of calls, in seconds: from an empty batch to the longest call that a limit allows by default.
+pub const CALL_BUCKETS_S: [f64; 14] = [50e-6, 200e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
+
+/// Puts away what histograms have gathered, so that a host that nobody scrapes does not grow; for as long as it is polled.
+pub async fn put_away(counters: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(PUT_AWAY_S)).await;
+        counters.run_upkeep();
+    }
+}
+
 /// Says what the counters mean, once.
 pub fn describe() {
-    use metrics::describe_counter;
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_counter!("tidegate_rows_scored_total", "Rows whose label was compared with an answer since the host started.");
     describe_counter!("tidegate_runs_total", "Runs started since the host started.");
     describe_counter!("tidegate_decisions_total", "Decisions since the host started, by kind.");
     describe_counter!("tidegate_plugin_calls_total", "Calls of a plugin since the host started, by how they ended.");
+    describe_histogram!("tidegate_plugin_call_seconds", "Time of a plugin's call as its caller waits for it, by function.");
+    describe_counter!(
+        "tidegate_plugin_instances_total",
+        "Instances of a plugin that were started: one a use, and one more for each call that ended badly."
+    );
+    describe_gauge!("tidegate_plugin_memory_bytes", "Linear memory of the plugin's instance that was called last; 0 where it is gone.");
+    describe_counter!("tidegate_plugin_strikes_total", "Strikes charged to a plugin since the host started.");
+    describe_counter!("tidegate_plugin_rows_in_total", "Rows given to a cleaner since the host started, those of repeated calls too.");
+    describe_counter!("tidegate_plugin_rows_dropped_total", "Rows that a cleaner dropped since the host started.");
+    describe_counter!("tidegate_plugin_cells_changed_total", "Cells of features that a cleaner changed since the host started.");
+    describe_gauge!(
+        "tidegate_plugin_mean_shift",
+        "How far a cleaner moved the mean of a feature of its last batch, in standard deviations."
+    );
+    describe_gauge!("tidegate_plugin_spread_factor", "By what factor a cleaner changed the spread of a feature of its last batch.");
+    describe_counter!("tidegate_dead_letters_total", "Batches that were set aside since the host started.");
+    describe_counter!("tidegate_alerts_unsent_total", "Alerts that an alerter could not send since the host started; the log has them.");
     describe_counter!("tidegate_pipeline_errors_total", "Steps of a pipeline that failed since the host started, and were tried again.");
 }

@@ -181,7 +181,7 @@ async fn serving_cleaners(
     for serving in &version.serving {
         let component = stores.blobs.get(&serving.component).await?;
         let (plugin, settings) = (serving.plugin.clone(), serving.config.clone());
-        let used = PluginUse { plugin, config: settings, serving: true, span: 0..0, config_span: 0..0 };
+        let used = PluginUse { plugin, config: settings, serving: true, damage: Default::default(), span: 0..0, config_span: 0..0 };
         let (config, sandbox, clock) = (Arc::clone(config), sandbox.clone(), Arc::clone(&stores.clock));
         let ready = tokio::task::spawn_blocking(move || ServingCleaner::new(&config, &sandbox, &used, &clock, component));
         let ready = ready.await.map_err(|error| Failure::from(anyhow::Error::new(error)))??;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tidegate_pipeline::Stores;
+use tidegate_pipeline::{DeadLetter, Stores, Struck};
 use tidegate_policy::wilson;
-use tidegate_serve::{ChampionStatus, Move, PipelineStatus, PluginStatus, RunStatus, Status, Views};
+use tidegate_serve::{ChampionStatus, DeadLetterStatus, Move, PipelineStatus, PluginStatus, RunStatus, Status, StruckStatus, Views};
 use tidegate_store::StoreError;
 use tidegate_vocab::{Alias, DecidedBy, Decision, DecisionKind, PipelineId, PluginName, QualityPoint, Timestamp, VersionNo};
 
@@ -45,6 +45,7 @@ impl Views for HostViews {
     async fn status(&self) -> Status {
         let mut pipelines = Vec::with_capacity(self.boards.len());
         let mut used: BTreeMap<PluginName, (String, Vec<PipelineId>)> = BTreeMap::new();
+        let mut struck: BTreeMap<PluginName, Vec<StruckStatus>> = BTreeMap::new();
         for (id, board) in &self.boards {
             let Some(config) = self.config.pipelines.iter().find(|pipeline| pipeline.id == *id) else { continue };
             let live = board.read();
@@ -55,6 +56,11 @@ impl Views for HostViews {
                     by.push(id.clone());
                 }
             }
+            for Struck { plugin, strikes, quarantined } in &live.struck {
+                let quarantined = quarantined.as_ref().map(|held| (held.at, held.why.clone()));
+                let status = StruckStatus { pipeline: id.clone(), strikes: *strikes, quarantined };
+                struck.entry(plugin.clone()).or_default().push(status);
+            }
             pipelines.push(match self.pipeline(config, &live).await {
                 Ok(status) => status,
                 Err(error) => PipelineStatus { stalled: Some(error.to_string()), ..self.bare(config, &live) },
@@ -62,7 +68,8 @@ impl Views for HostViews {
         }
         let plugins = used.into_iter().map(|(name, (digest, pipelines))| {
             let PluginFacts { kind, version, reloads } = self.plugins.of(&name);
-            PluginStatus { name, kind, version, digest, pipelines, reloads }
+            let struck = struck.remove(&name).unwrap_or_default();
+            PluginStatus { name, kind, version, digest, pipelines, struck, reloads }
         });
         Status { host_version: env!("CARGO_PKG_VERSION").to_owned(), started_at: self.started_at, pipelines, plugins: plugins.collect() }
     }
@@ -97,6 +104,7 @@ impl HostViews {
             classes: config.contract.label.classes.clone(),
             rows: live.rows,
             quarantined: Vec::new(),
+            dead_letters: live.dead_letters.waiting.iter().map(dead_letter).collect(),
             last_rows_at: live.last_rows_at,
             predictions: 0,
             predictions_shed: self.log.shed(),
@@ -179,6 +187,11 @@ impl HostViews {
         let weights = record.weights.to_string();
         Ok(Some(ChampionStatus { version, weights, since, by, reason, rows, right, interval }))
     }
+}
+
+fn dead_letter(letter: &DeadLetter) -> DeadLetterStatus {
+    let DeadLetter { number, first_row, row_count, plugin, at, error, .. } = letter.clone();
+    DeadLetterStatus { number, first_row, rows: row_count, plugin, at, error }
 }
 
 fn who(by: &DecidedBy) -> String {

@@ -16,13 +16,13 @@ use tidegate_vocab::{
 
 use rand::RngExt as _;
 
-use crate::scripted::{ClipFirst, History, plugins, settings, stores};
+use crate::scripted::{ClipFirst, History, plugins, refused, settings, stores};
 
 /// A store whose process dies before or after one of its commits.
-struct Mortal {
-    store: Arc<MemoryStore>,
-    commits_left: AtomicI64,
-    dies_after: bool,
+pub struct Mortal {
+    pub store: Arc<MemoryStore>,
+    pub commits_left: AtomicI64,
+    pub dies_after: bool,
 }
 
 impl Mortal {
@@ -157,17 +157,14 @@ async fn rows_pulled_ahead_of_a_failed_commit_come_again() {
     }
 }
 
-/// A cleaner that crashes at its first call.
-struct CrashesOnce {
-    has_crashed: bool,
+/// A cleaner that asks for time at its first call.
+struct NotYet {
+    was_asked: bool,
 }
 
-impl CleanPort for CrashesOnce {
+impl CleanPort for NotYet {
     fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError> {
-        if std::mem::replace(&mut self.has_crashed, true) {
-            return ClipFirst.clean(rows);
-        }
-        Err(CallError::Trapped { plugin: "clip".parse().unwrap(), step: "clean", why: "once".into() })
+        if std::mem::replace(&mut self.was_asked, true) { ClipFirst.clean(rows) } else { Err(refused(true, None)) }
     }
 }
 
@@ -177,7 +174,7 @@ async fn rows_pulled_ahead_of_a_failed_cleaning_come_again() {
     let history = Arc::new(History::new(7, 1_000));
     let store = Arc::new(MemoryStore::new());
     let mut plugins = plugins(&history);
-    plugins.cleaners[0].port = Some(Box::new(CrashesOnce { has_crashed: false }));
+    plugins.cleaners[0].port = Some(Box::new(NotYet { was_asked: false }));
     let stores = stores(&store, Arc::new(SimulatedClock::new(Timestamp(0)))).await;
     let mut pipeline = Pipeline::open(settings(7, GateRows::HeldOut), plugins, stores, Box::new(Silent)).await.unwrap();
     ingest_all(&mut pipeline).await.unwrap_err();

@@ -16,7 +16,7 @@ use tidegate_store::{Blobs, ListedBlob, MetaStore as _, StoreError, Upkeep as _,
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{Alias, Batch, Clock as _, Digest, SimulatedClock, Timestamp, VersionNo, VersionState};
 
-use crate::scripted::{History, ORIGIN_US, plugins, settings, stores};
+use crate::scripted::{History, ORIGIN_US, plugins, settings, step, stores};
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -58,8 +58,7 @@ impl Life {
         let mut plugins = plugins(&self.history);
         let port: Box<dyn CleanPort> = Box::new(DropHigh { above, given: Arc::clone(&self.given) });
         let config = serde_json::json!({ "above": above });
-        let (name, digest, component) = ("high".parse().unwrap(), Digest::of("high"), Default::default());
-        plugins.cleaners.insert(0, PluginStep { name, digest, config, component, serving: false, port: Some(port) });
+        plugins.cleaners.insert(0, PluginStep { config, ..step("high", port) });
         plugins
     }
 

@@ -4,5 +4,6 @@
 
 mod crashes;
 mod data_life;
+mod failures;
 mod loop_;
 mod scripted;

@@ -6,9 +6,11 @@ use arrow::array::{Array, AsArray, Float64Array, StringArray};
 use arrow::datatypes::Float64Type;
 use rand::RngExt as _;
 use tidegate_model::{Family, ModelSpec};
-use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, Settings, SourcePort, Stores};
+use tidegate_pipeline::{
+    AlertPort, CleanPort, DamageBounds, EvaluatePort, FailureRules, PluginStep, Plugins, Settings, SourcePort, Stores,
+};
 use tidegate_policy::{Against, Dependence, Gate, GateRows, RowsMin, Rule, Test, TriggerKind, TriggerRule};
-use tidegate_sandbox::{Alert, CallError, Cleaned, Pull};
+use tidegate_sandbox::{Alert, CallError, Cleaned, Failure, Pull};
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{
     Batch, Clock, Contract, ContractColumn, DType, Digest, LabelColumn, MetricInfo, MetricTerms, Role, Seed, Terms, TimeColumn, TimeUnit,
@@ -115,13 +117,15 @@ pub fn alerter(count: &Arc<std::sync::atomic::AtomicU32>) -> PluginStep<dyn Aler
     step("count", Box::new(Count(Arc::clone(count))) as Box<dyn AlertPort>)
 }
 
-fn step<P: ?Sized>(name: &str, port: Box<P>) -> PluginStep<P> {
+pub fn step<P: ?Sized>(name: &str, port: Box<P>) -> PluginStep<P> {
     PluginStep {
         name: name.parse().unwrap(),
         digest: Digest::of(name),
         config: serde_json::json!({}),
-        component: Default::default(),
+        component: name.as_bytes().to_vec().into(),
         serving: false,
+        circumstances: serde_json::json!({}),
+        damage: DamageBounds::default(),
         port: Some(port),
     }
 }
@@ -182,6 +186,7 @@ pub fn settings(seed: u64, rows: GateRows) -> Settings {
         seed: Seed(seed),
         poll_rows_max: 50,
         poll_bytes_max: 1 << 20,
+        failures: FailureRules { strikes_max: 3, strike_window_ms: 60_000, dead_letters_max: 2 },
     }
 }
 
@@ -190,4 +195,15 @@ pub async fn stores(store: &Arc<MemoryStore>, clock: Arc<dyn Clock>) -> Stores {
     let fence = store.take_fence("test").await.unwrap();
     let (meta, blobs, queue) = (Arc::clone(store) as _, Arc::clone(store) as _, Arc::clone(store) as _);
     Stores { meta, blobs, queue, feedback: Arc::clone(store) as _, fence, clock }
+}
+
+/// What a plugin says that will not do it.
+pub fn refused(retryable: bool, retry_after_ms: Option<u64>) -> CallError {
+    let failure = Failure { code: 1, message: "not so".into(), retryable, retry_after_ms, issues: Vec::new(), grant: None };
+    CallError::Refused { plugin: "scripted".parse().unwrap(), step: "call", failure }
+}
+
+/// How a call of a plugin that crashes ends.
+pub fn crashed() -> CallError {
+    CallError::Trapped { plugin: "scripted".parse().unwrap(), step: "call", why: "it stopped itself".into() }
 }

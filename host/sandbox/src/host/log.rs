@@ -22,6 +22,8 @@ pub(crate) struct CallLog {
     call_bytes_max: u32,
     left_bytes: u32,
     dropped_lines: u64,
+    /// The lines of the present call, for whoever asks what went wrong in it.
+    lines: Vec<LogLine>,
     /// The beginning of a line on stdout or stderr that has not ended yet.
     partial: Vec<u8>,
 }
@@ -35,6 +37,7 @@ impl CallLog {
             call_bytes_max: limits.log_call_bytes_max,
             left_bytes: limits.log_call_bytes_max,
             dropped_lines: 0,
+            lines: Vec::new(),
             partial: Vec::new(),
         }
     }
@@ -42,6 +45,12 @@ impl CallLog {
     pub(crate) fn start_call(&mut self) {
         self.left_bytes = self.call_bytes_max;
         self.dropped_lines = 0;
+        self.lines.clear();
+    }
+
+    /// The lines that the guest wrote in the call that has just ended.
+    pub(crate) fn take_lines(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.lines)
     }
 
     pub(crate) fn end_call(&mut self) {
@@ -60,7 +69,9 @@ impl CallLog {
         match self.left_bytes.checked_sub(u32::try_from(message.len() + 1).unwrap_or(u32::MAX)) {
             Some(left) => {
                 self.left_bytes = left;
-                (self.sink)(LogLine { plugin: self.plugin.clone(), level, message });
+                let line = LogLine { plugin: self.plugin.clone(), level, message };
+                self.lines.push(line.clone());
+                (self.sink)(line);
             }
             None => self.dropped_lines += 1,
         }

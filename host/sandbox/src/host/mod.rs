@@ -98,6 +98,11 @@ impl HostState {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).end_call();
     }
 
+    /// The lines that the guest wrote in the call that has just ended.
+    pub(crate) fn take_log(&mut self) -> Vec<crate::grants::LogLine> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).take_lines()
+    }
+
     /// What is left of the call; an error when nothing is.
     pub(crate) fn time_left(&self) -> Result<Duration, LimitHit> {
         let left = self.deadline.saturating_duration_since(monotonic_now());

@@ -4,5 +4,6 @@
 
 mod guest;
 mod handles;
+mod last_words;
 mod limits;
 mod loading;

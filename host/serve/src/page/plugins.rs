@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::words::{instant, sentence, short};
-use crate::status::{PluginStatus, Reload};
+use crate::status::{PluginStatus, Reload, StruckStatus};
 
 /// Attempts that the page lists for one plugin.
 const RELOADS_MAX: usize = 5;
@@ -21,6 +21,7 @@ pub(super) fn plugins(plugins: &[PluginStatus], pipeline: Option<&str>) -> Marku
                         th scope="col" { "Kind" }
                         th scope="col" { "Version" }
                         th scope="col" { "Digest" }
+                        th scope="col" { "State" }
                         th scope="col" { "Replaced" }
                     }
                 }
@@ -38,9 +39,26 @@ fn row(plugin: &PluginStatus) -> Markup {
             td { (plugin.version) }
             td { code title=(plugin.digest) { (short(&plugin.digest)) } }
             td class="reloads" {
+                @if plugin.struck.is_empty() { span class="soft" { "in use" } }
+                @for struck in &plugin.struck { (standing(struck, plugin.pipelines.len() > 1)) }
+            }
+            td class="reloads" {
                 @if plugin.reloads.is_empty() { span class="soft" { "never" } }
                 @for reload in plugin.reloads.iter().take(RELOADS_MAX) { (attempt(reload)) }
             }
+        }
+    }
+}
+
+/// How a plugin stands in one pipeline, which is named where there are several.
+fn standing(struck: &StruckStatus, named: bool) -> Markup {
+    html! {
+        div {
+            @match &struck.quarantined {
+                Some((since, why)) => { span class="verdict fail" { "quarantined" } " " (instant(*since)) ": " (sentence(why)) },
+                None => { (struck.strikes) @if struck.strikes == 1 { " strike" } @else { " strikes" } },
+            }
+            @if named { span class="soft" { " in " (struck.pipeline) } }
         }
     }
 }

@@ -121,5 +121,33 @@ pub(super) fn rows(pipeline: &PipelineStatus) -> Markup {
             }
             @if pipeline.quarantined.len() > REASONS_MAX { p class="note" { "and " (pipeline.quarantined.len() - REASONS_MAX) " more reasons" } }
         }
+        @if !pipeline.dead_letters.is_empty() { (dead_letters(pipeline)) }
+    }
+}
+
+/// The batches that were set aside, and the way out.
+fn dead_letters(pipeline: &PipelineStatus) -> Markup {
+    let rows: u64 = pipeline.dead_letters.iter().map(|letter| letter.rows).sum();
+    html! {
+        p class="note" {
+            strong { (grouped(rows)) } " set aside, because a cleaner fails on their batch; "
+            code { "tidegate dead-letter retry" } " cleans them again:"
+        }
+        div class="scroll reasons" tabindex="0" role="region" aria-label="Batches set aside" {
+            table {
+                thead { tr { th scope="col" { "Number" } th scope="col" { "Rows" } th scope="col" { "Cleaner" } th scope="col" { "Error" } } }
+                tbody {
+                    @for letter in pipeline.dead_letters.iter().take(REASONS_MAX) {
+                        tr {
+                            th scope="row" { (letter.number) }
+                            td class="n" { (grouped(letter.first_row)) " to " (grouped(letter.first_row + letter.rows.saturating_sub(1))) }
+                            td { (letter.plugin) }
+                            td { (instant(letter.at)) ": " (sentence(&letter.error)) }
+                        }
+                    }
+                }
+            }
+        }
+        @if pipeline.dead_letters.len() > REASONS_MAX { p class="note" { "and " (pipeline.dead_letters.len() - REASONS_MAX) " more" } }
     }
 }

@@ -49,6 +49,7 @@ fn plugin(name: &str, kind: &str, reloads: Vec<Reload>) -> PluginStatus {
         version: "0.1.0".into(),
         digest: "ab".repeat(32),
         pipelines: vec!["rain".parse().unwrap()],
+        struck: Vec::new(),
         reloads,
     }
 }
@@ -71,6 +72,7 @@ pub fn pipeline(name: &str) -> PipelineStatus {
         classes: vec!["no".into(), "yes".into()],
         rows: 18_159,
         quarantined: vec![("range".into(), "range:wind".into(), 37), ("contract".into(), "null:pressure".into(), 12)],
+        dead_letters: Vec::new(),
         last_rows_at: Some(Timestamp(NOW_US - 40_000_000)),
         predictions: 17_940,
         predictions_shed: 0,

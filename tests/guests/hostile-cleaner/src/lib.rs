@@ -19,6 +19,9 @@ const FLOOD_LINE_BYTES: usize = 5_000;
 pub struct Config {
     /// What it does.
     pub mode: Mode,
+    /// Does so only to rows with a feature above this; others it leaves alone.
+    #[serde(default)]
+    pub above: Option<f64>,
 }
 
 /// What it does when it is called.
@@ -54,6 +57,7 @@ pub enum Mode {
 /// The plugin.
 pub struct Hostile {
     mode: Mode,
+    above: Option<f64>,
 }
 
 tidegate_plugin::export!(Hostile, cleaner);
@@ -62,10 +66,15 @@ impl Cleaner for Hostile {
     type Config = Config;
 
     fn configure(config: Config) -> Result<Hostile, Issues> {
-        Ok(Hostile { mode: config.mode })
+        Ok(Hostile { mode: config.mode, above: config.above })
     }
 
     fn clean(&self, rows: &Batch, edit: &Edit) -> Result<(), Failure> {
+        if let Some(above) = self.above
+            && !is_above(rows, above)?
+        {
+            return Ok(());
+        }
         match self.mode {
             Mode::Behave => Ok(()),
             Mode::Spin => loop {
@@ -97,6 +106,16 @@ impl Cleaner for Hostile {
     }
 }
 
+/// Whether any feature has a value above a bound.
+fn is_above(rows: &Batch, bound: f64) -> Result<bool, Failure> {
+    for column in rows.columns().filter(|column| column.role() == "feature" && column.dtype() == "f64") {
+        if column.f64()?.iter().flatten().any(|value| value > bound) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn first_feature<'rows>(rows: &'rows Batch<'rows>) -> Result<tidegate_plugin::Column<'rows>, Failure> {
     let feature = rows.columns().find(|column| column.role() == "feature" && column.dtype() == "f64");
     feature.ok_or_else(|| Failure::new("there is no f64 feature"))
@@ -109,7 +128,9 @@ fn deeper(depth: u64) -> u64 {
     if depth == u64::MAX { frame[0] } else { deeper(depth + 1) + frame[63] }
 }
 
+/// Never inlined, so that a backtrace has a name to show.
 #[cfg(target_family = "wasm")]
+#[inline(never)]
 fn trap() -> ! {
     std::arch::wasm32::unreachable()
 }

@@ -59,7 +59,7 @@ async fn of_pipeline(
 ) -> Result<Vec<Difference>, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let plugins = compose::plugins(config, pipeline, sandbox, &clock)?;
-    let settings = compose::settings(pipeline, GateRows::Arriving);
+    let settings = compose::settings(pipeline, GateRows::Arriving, config.plugins.failures);
     let mut open = Pipeline::open(settings, plugins, compose::stores(state, Arc::clone(&clock)), Box::new(Silent)).await?;
     let make = Maker { config, clock: &clock };
     let gone = || Failure::from(anyhow::anyhow!("a plugin has no instance"));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tidegate_sandbox::{Plugin, Sandbox};
 use tidegate_vocab::PluginName;
 
-use super::config;
+use super::{config, plugin_failures};
 use crate::args::{Global, PluginCommand};
 use crate::compose;
 use crate::config::Config;
@@ -32,6 +32,9 @@ pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> 
         PluginCommand::Pin { plugin, digest } => {
             with_sandbox(&config, |sandbox| lock::pin(&config, sandbox, plugin, digest.as_deref(), terminal))
         }
+        PluginCommand::Strikes => plugin_failures::strikes(&config, terminal),
+        PluginCommand::Release { plugin, reason } => plugin_failures::release(&config, global, plugin, reason.as_deref(), terminal),
+        PluginCommand::Replay { bundle, plugin } => plugin_failures::replay(&config, global, bundle, plugin.as_deref(), terminal),
         PluginCommand::Unpin { plugin } => lock::unpin(&config, plugin, terminal),
         PluginCommand::Diff { old, new } => diff::diff(&config, old, new, global, terminal),
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, SourcePort};
-use tidegate_sandbox::{Alert, CallError, Cleaned, Pull};
+use tidegate_sandbox::{Alert, CallError, Cleaned, LastWords, Pull};
 use tidegate_vocab::{Batch, MetricInfo, MetricTerms};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -141,6 +141,10 @@ impl<P: ?Sized> Watched<P> {
 impl CleanPort for Watched<dyn CleanPort> {
     fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError> {
         self.call(rows.row_count() as u64, |port| port.clean(rows), |cleaned| Some(cleaned.damage.rows_dropped))
+    }
+
+    fn last_words(&self) -> LastWords {
+        self.port.last_words()
     }
 }
 
