@@ -7,15 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_vocab::limits::SharedLimits;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::host::{self, HostState};
-use crate::limiter::MemoryBudget;
+use crate::limiter::Budget;
 use crate::ticker::Ticker;
 
-/// Instances that the pool has room for at once.
-const POOL_INSTANCES: u32 = 128;
 /// Core instances and tables of one of them, on average.
 const POOL_PARTS: u32 = 8;
 /// Entries that a table in the pool can grow to.
@@ -26,8 +25,8 @@ const NARROW_GUARD_BYTES: u64 = 1 << 16;
 /// How a sandbox is set up.
 #[derive(Clone)]
 pub struct SandboxConfig {
-    /// Linear memory of all instances together.
-    pub memory_bytes_max: u64,
+    /// What all plugins share.
+    pub limits: SharedLimits,
     /// Where compiled plugins are kept between runs.
     pub compiled: Option<Arc<dyn CompiledCache>>,
     /// The key that entries of `compiled` are authenticated with.
@@ -87,7 +86,7 @@ pub(crate) struct SandboxInner {
     pub(crate) engine: Engine,
     pub(crate) layout: Layout,
     pub(crate) linker: Linker<HostState>,
-    pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) config: SandboxConfig,
     pub(crate) is_pooled: bool,
     ticker: Ticker,
@@ -108,11 +107,11 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError`] when the engine or its ticker cannot be started.
     pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
-        let (engine, layout, is_pooled) = engine_that_fits().map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
+        let (engine, layout, is_pooled) = engine_that_fits(config.limits.instances_max).map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
         let linker = host::linker(&engine).map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
         let period = Duration::from_millis(config.epoch_tick_ms.max(1));
         let ticker = Ticker::start(&engine, period).map_err(|source| SandboxError::Ticker { source })?;
-        let budget = MemoryBudget::new(config.memory_bytes_max);
+        let budget = Budget::new(&config.limits);
         Ok(Sandbox { inner: Arc::new(SandboxInner { engine, layout, linker, budget, config, is_pooled, ticker }) })
     }
 
@@ -121,9 +120,14 @@ impl Sandbox {
         self.inner.ticker.age()
     }
 
-    /// Linear memory that all instances hold now, in bytes.
+    /// Linear memory that all instances hold now, and what the host holds for them, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.inner.budget.used_bytes()
+    }
+
+    /// Instances alive now.
+    pub fn instance_count(&self) -> u32 {
+        self.inner.budget.instance_count()
     }
 
     /// Whether instances come from a pool; false where address space is short.
@@ -133,9 +137,9 @@ impl Sandbox {
 }
 
 /// The best engine that the address space allows.
-fn engine_that_fits() -> wasmtime::Result<(Engine, Layout, bool)> {
+fn engine_that_fits(instances_max: u32) -> wasmtime::Result<(Engine, Layout, bool)> {
     let mut pooled = engine_config(Layout::Wide);
-    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances_max)));
     if let Ok(engine) = Engine::new(&pooled) {
         return Ok((engine, Layout::Wide, true));
     }
@@ -144,12 +148,13 @@ fn engine_that_fits() -> wasmtime::Result<(Engine, Layout, bool)> {
     Ok((Engine::new(&engine_config(Layout::Narrow))?, Layout::Narrow, false))
 }
 
-fn pool() -> PoolingAllocationConfig {
+/// A pool with room for `instances` at once.
+fn pool(instances: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(POOL_INSTANCES)
-        .total_core_instances(POOL_INSTANCES * POOL_PARTS)
-        .total_memories(POOL_INSTANCES)
-        .total_tables(POOL_INSTANCES * POOL_PARTS)
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * POOL_PARTS)
+        .total_memories(instances)
+        .total_tables(instances * POOL_PARTS)
         .total_stacks(1)
         .max_tables_per_module(POOL_PARTS)
         .max_memories_per_module(1)

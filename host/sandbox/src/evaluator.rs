@@ -66,7 +66,9 @@ impl Evaluator {
         let limits = self.slot.settings().limits;
         self.slot.call("evaluate", |store, guest| {
             let report = HostReport::new(view.batch.row_count(), declared, limits);
-            let table = &mut store.data_mut().table;
+            let state = store.data_mut();
+            state.about_rows(view.batch.row_count());
+            let table = &mut state.table;
             let batch = table.push(view)?;
             let report = table.push(report)?;
             let (lent_batch, lent_report) = (Resource::new_borrow(batch.rep()), Resource::new_borrow(report.rep()));

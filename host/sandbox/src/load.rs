@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use tidegate_vocab::limits::COMPONENT_BYTES_MAX;
 use tidegate_vocab::{Digest, PluginName};
 use wasmtime::component::Component;
 
@@ -18,6 +17,7 @@ use crate::call::{CallError, ConfigIssue, Failure, quoted};
 use crate::compile::CompileError;
 use crate::engine::{Sandbox, SandboxInner};
 use crate::host::HostState;
+use crate::host::log::LogRate;
 use crate::manifest::{self, Manifest, PluginKind, Unreadable};
 
 /// The interface version that this host serves.
@@ -40,12 +40,14 @@ pub enum LoadError {
         plugin: PluginName,
     },
     /// Too many bytes.
-    #[error("plugin `{plugin}` has {bytes} bytes, at most {COMPONENT_BYTES_MAX} are loaded")]
+    #[error("plugin `{plugin}` has {bytes} bytes, `component_bytes_max` is {bytes_max}")]
     TooLarge {
         /// The plugin.
         plugin: PluginName,
         /// Its size.
         bytes: u64,
+        /// The limit.
+        bytes_max: u64,
     },
     /// Not WebAssembly, or a core module.
     #[error("plugin `{plugin}` is not a WebAssembly component: found {found}")]
@@ -104,7 +106,9 @@ impl LoadError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             LoadError::Empty { .. } | LoadError::Damaged { .. } => "copy the file again, or rebuild the plugin".into(),
-            LoadError::TooLarge { .. } => "strip debug information from it (`wasm-tools strip`)".into(),
+            LoadError::TooLarge { .. } => {
+                "strip debug information from it (`wasm-tools strip`), or raise `[plugins] component_bytes_max`".into()
+            }
             LoadError::NotAComponent { .. } => "build it for `wasm32-wasip2`".into(),
             LoadError::Manifest { .. } => "embed `plugin.toml` in the section `tidegate:manifest`; the SDK's `export!` does".into(),
             LoadError::Interface { plugin, .. } => {
@@ -112,7 +116,10 @@ impl LoadError {
             }
             LoadError::World { .. } => "set `kind` in its `plugin.toml` to the world it was built for, and rebuild it".into(),
             LoadError::Compile { source: CompileError::TooSlow { .. }, .. } => {
-                "the plugin is too large or made to be slow to compile".into()
+                "the plugin is very large, or made to be slow to compile; if it is meant, raise `[plugins] compile_ms_max`".into()
+            }
+            LoadError::Compile { source: CompileError::Died { .. }, .. } => {
+                "if it is meant to be so large, raise `[plugins] compile_memory_bytes_max`".into()
             }
             LoadError::Compile { .. } => return None,
         })
@@ -132,6 +139,7 @@ pub(crate) struct PluginInner {
     pub(crate) imports: Vec<String>,
     pub(crate) compiled: Compiled,
     pub(crate) reasons: Arc<[String]>,
+    pub(crate) log_rate: Arc<LogRate>,
     pub(crate) pre: Linked,
     pub(crate) sandbox: Arc<SandboxInner>,
     schema: jsonschema::Validator,
@@ -155,8 +163,9 @@ impl Sandbox {
         if bytes.is_empty() {
             return Err(LoadError::Empty { plugin: plugin() });
         }
-        if bytes.len() as u64 > COMPONENT_BYTES_MAX {
-            return Err(LoadError::TooLarge { plugin: plugin(), bytes: bytes.len() as u64 });
+        let bytes_max = self.inner.config.limits.component_bytes_max;
+        if bytes.len() as u64 > bytes_max {
+            return Err(LoadError::TooLarge { plugin: plugin(), bytes: bytes.len() as u64, bytes_max });
         }
         let mut outside = manifest::outside(bytes).map_err(|unreadable| match unreadable {
             Unreadable::NotWasm => LoadError::NotAComponent { plugin: plugin(), found: "other bytes" },
@@ -186,7 +195,7 @@ impl Sandbox {
         // Toolchains do not promise an order, so that a rebuilt plugin would read differently.
         outside.imports.sort_unstable();
         let (sandbox, imports) = (Arc::clone(&self.inner), outside.imports);
-        let inner = PluginInner { name: plugin(), digest, manifest, imports, compiled, reasons, pre, sandbox, schema };
+        let inner = PluginInner { name: plugin(), digest, manifest, imports, compiled, reasons, log_rate: Arc::default(), pre, sandbox, schema };
         Ok(Plugin { inner: Arc::new(inner) })
     }
 

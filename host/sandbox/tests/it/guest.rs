@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, Float64Array, StringArray};
 use tidegate_sandbox::{Compiler, Grants, LogLine, NoEgress, NoInputs, Plugin, PluginKind, PluginSettings, Sandbox, SandboxConfig};
+use tidegate_vocab::limits::SharedLimits;
 use tidegate_vocab::{Batch, PluginName, Role, SimulatedClock, Timestamp};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -201,7 +202,8 @@ pub fn name() -> PluginName {
 }
 
 pub fn sandbox_config() -> SandboxConfig {
-    SandboxConfig { memory_bytes_max: 64 << 20, compiled: None, mac_key: [7; 32], compiler: Compiler::InProcess, epoch_tick_ms: 5 }
+    let limits = SharedLimits { memory_bytes_max: 64 << 20, ..SharedLimits::DEFAULT };
+    SandboxConfig { limits, compiled: None, mac_key: [7; 32], compiler: Compiler::InProcess, epoch_tick_ms: 5 }
 }
 
 pub fn sandbox() -> Sandbox {

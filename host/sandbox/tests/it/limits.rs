@@ -223,7 +223,7 @@ fn memory_that_a_guest_begins_with_counts() {
 #[test]
 fn memory_of_all_instances_together() {
     let mut config = sandbox_config();
-    config.memory_bytes_max = 3 << 16;
+    config.limits.memory_bytes_max = 3 << 16;
     let sandbox = Sandbox::new(config).unwrap();
     let (settings, _) = settings(PluginKind::Cleaner);
     let plugin = Guest::new(PluginKind::Cleaner).load(&sandbox);
