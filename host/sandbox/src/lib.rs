@@ -37,6 +37,6 @@ pub use egress::{Answer, Egress, EgressError, Exchange, NoEgress, SecretValue};
 pub use engine::{CompiledCache, Compiler, Sandbox, SandboxConfig, SandboxError};
 pub use evaluator::Evaluator;
 pub use grants::{Grants, HttpGrant, Input, InputError, Inputs, LogLevel, LogLine, NoInputs, PluginSettings, SecretGrant};
-pub use load::{INTERFACE, LoadError, Plugin};
+pub use load::{INTERFACE, LoadError, Plugin, examine};
 pub use manifest::{Manifest, PluginKind};
 pub use source::{CURSOR_BYTES_MAX, Pull, Source};

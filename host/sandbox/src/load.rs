@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tidegate_vocab::limits::SharedLimits;
 use tidegate_vocab::{Digest, PluginName};
 use wasmtime::component::Component;
 
@@ -153,6 +154,55 @@ pub(crate) enum Linked {
     Alerter(AlerterPluginPre<HostState>),
 }
 
+/// What is known of a component before it is compiled.
+struct Examined {
+    manifest: Manifest,
+    imports: Vec<String>,
+    schema: jsonschema::Validator,
+}
+
+/// Checks everything that can be checked without compiling: size, names, manifest, interface version, world, configuration schema.
+///
+/// # Errors
+/// [`LoadError`] when the bytes are not a plugin that this host can run.
+pub fn examine(name: &PluginName, bytes: &[u8], limits: &SharedLimits) -> Result<Manifest, LoadError> {
+    examined(name, bytes, limits).map(|examined| examined.manifest)
+}
+
+fn examined(name: &PluginName, bytes: &[u8], limits: &SharedLimits) -> Result<Examined, LoadError> {
+    let plugin = || name.clone();
+    if bytes.is_empty() {
+        return Err(LoadError::Empty { plugin: plugin() });
+    }
+    let bytes_max = limits.component_bytes_max;
+    if bytes.len() as u64 > bytes_max {
+        return Err(LoadError::TooLarge { plugin: plugin(), bytes: bytes.len() as u64, bytes_max });
+    }
+    let mut outside = manifest::outside(bytes).map_err(|unreadable| match unreadable {
+        Unreadable::NotWasm => LoadError::NotAComponent { plugin: plugin(), found: "other bytes" },
+        Unreadable::CoreModule => LoadError::NotAComponent { plugin: plugin(), found: "a core module" },
+        Unreadable::Damaged(why) => LoadError::Damaged { plugin: plugin(), why },
+    })?;
+    check_interface(name, outside.imports.iter().chain(&outside.exports))?;
+    let section = outside.manifest.ok_or_else(|| LoadError::Manifest { plugin: plugin(), why: "it has none".into() })?;
+    let manifest = manifest::parse(&section).map_err(|why| LoadError::Manifest { plugin: plugin(), why })?;
+    if manifest.interface != INTERFACE && !manifest.interface.starts_with(&format!("{INTERFACE}.")) {
+        return Err(LoadError::Interface { plugin: plugin(), wants: manifest.interface });
+    }
+    check_world(name, manifest.kind, &outside.imports, &outside.exports)?;
+    let schema = jsonschema::options()
+        .with_pattern_options(jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
+        .offline()
+        .build(&manifest.config_schema)
+        .map_err(|error| LoadError::Manifest {
+            plugin: plugin(),
+            why: format!("`config` is not a JSON Schema: {}", quoted(&error.to_string(), 512)),
+        })?;
+    // Toolchains do not promise an order, so that a rebuilt plugin would read differently.
+    outside.imports.sort_unstable();
+    Ok(Examined { manifest, imports: outside.imports, schema })
+}
+
 impl Sandbox {
     /// Loads a plugin from the bytes of its component.
     ///
@@ -160,42 +210,15 @@ impl Sandbox {
     /// [`LoadError`] when the bytes are not a plugin that this host can run.
     pub fn load(&self, name: &PluginName, bytes: &[u8]) -> Result<Plugin, LoadError> {
         let plugin = || name.clone();
-        if bytes.is_empty() {
-            return Err(LoadError::Empty { plugin: plugin() });
-        }
-        let bytes_max = self.inner.config.limits.component_bytes_max;
-        if bytes.len() as u64 > bytes_max {
-            return Err(LoadError::TooLarge { plugin: plugin(), bytes: bytes.len() as u64, bytes_max });
-        }
-        let mut outside = manifest::outside(bytes).map_err(|unreadable| match unreadable {
-            Unreadable::NotWasm => LoadError::NotAComponent { plugin: plugin(), found: "other bytes" },
-            Unreadable::CoreModule => LoadError::NotAComponent { plugin: plugin(), found: "a core module" },
-            Unreadable::Damaged(why) => LoadError::Damaged { plugin: plugin(), why },
-        })?;
-        check_interface(name, outside.imports.iter().chain(&outside.exports))?;
-        let section = outside.manifest.ok_or_else(|| LoadError::Manifest { plugin: plugin(), why: "it has none".into() })?;
-        let manifest = manifest::parse(&section).map_err(|why| LoadError::Manifest { plugin: plugin(), why })?;
-        if manifest.interface != INTERFACE && !manifest.interface.starts_with(&format!("{INTERFACE}.")) {
-            return Err(LoadError::Interface { plugin: plugin(), wants: manifest.interface });
-        }
-        check_world(name, manifest.kind, &outside.imports, &outside.exports)?;
-        let schema = jsonschema::options()
-            .with_pattern_options(jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
-            .offline()
-            .build(&manifest.config_schema)
-            .map_err(|error| LoadError::Manifest {
-                plugin: plugin(),
-                why: format!("`config` is not a JSON Schema: {}", quoted(&error.to_string(), 512)),
-            })?;
+        let Examined { manifest, imports, schema } = examined(name, bytes, &self.inner.config.limits)?;
         let digest = Digest::of(bytes);
         let (component, compiled) =
             aot::ready(&self.inner, digest, bytes).map_err(|source| LoadError::Compile { plugin: plugin(), source })?;
         let pre = self.link(name, manifest.kind, &component)?;
         let reasons = manifest.reasons.clone().into();
-        // Toolchains do not promise an order, so that a rebuilt plugin would read differently.
-        outside.imports.sort_unstable();
-        let (sandbox, imports) = (Arc::clone(&self.inner), outside.imports);
-        let inner = PluginInner { name: plugin(), digest, manifest, imports, compiled, reasons, log_rate: Arc::default(), pre, sandbox, schema };
+        let sandbox = Arc::clone(&self.inner);
+        let inner =
+            PluginInner { name: plugin(), digest, manifest, imports, compiled, reasons, log_rate: Arc::default(), pre, sandbox, schema };
         Ok(Plugin { inner: Arc::new(inner) })
     }
 

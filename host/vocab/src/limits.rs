@@ -120,7 +120,7 @@ limits! {
         /// Wall time of one compilation in the child process.
         compile_ms_max: u64, 100, 3_600_000;
         /// Address space of the child process that compiles.
-        compile_memory_bytes_max: u64, 256 << 20, 1 << 40;
+        compile_memory_bytes_max: u64, 1 << 30, 1 << 40;
     }
 }
 

@@ -159,8 +159,8 @@ impl Guest {
     }
 }
 
-/// Relative to the folder of this package, where cargo runs its tests.
-const WIT: &str = "../../wit";
+/// The interface, for the packages beside this one too.
+const WIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit");
 
 /// The component of a core module for a world of the package in `wit`, or of another package that uses it.
 pub fn component_of(module: &str, world: &str, wit: &std::path::Path, other: Option<&str>) -> Vec<u8> {
