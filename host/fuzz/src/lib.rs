@@ -70,13 +70,11 @@ pub fn component(data: &[u8]) {
 pub fn boundary(data: &[u8]) {
     thread_local!(static CLEANER: RefCell<(Sandbox, Cleaner)> = RefCell::new(interpreter()));
     let input = program::batch(data);
-    CLEANER.with_borrow_mut(|(sandbox, cleaner)| {
-        match cleaner.clean(&input) {
-            Ok(cleaned) => check_cleaned(&input, &cleaned.rows, &cleaned.kept, cleaned.dropped.len()),
-            Err(error) => {
-                named(&error);
-                assert_eq!(sandbox.memory_bytes(), 0, "an instance whose call failed is gone with all it held");
-            }
+    CLEANER.with_borrow_mut(|(sandbox, cleaner)| match cleaner.clean(&input) {
+        Ok(cleaned) => check_cleaned(&input, &cleaned.rows, &cleaned.kept, cleaned.dropped.len()),
+        Err(error) => {
+            named(&error);
+            assert_eq!(sandbox.memory_bytes(), 0, "an instance whose call failed is gone with all it held");
         }
     });
 }

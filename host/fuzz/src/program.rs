@@ -78,10 +78,7 @@ pub fn interpreter() -> Guest {
             _ => {
                 let types: String = parameters.chars().map(|kind| if kind == 'd' { " f64" } else { " i32" }).collect();
                 let result = if *returns { "(result i32)" } else { "" };
-                let _ = write!(
-                    imports,
-                    r#"(import "tidegate:plugin/rows@0.1.0" "{name}" (func $f{number} (param{types}) {result}))"#
-                );
+                let _ = write!(imports, r#"(import "tidegate:plugin/rows@0.1.0" "{name}" (func $f{number} (param{types}) {result}))"#);
                 format!("$f{number}")
             }
         };

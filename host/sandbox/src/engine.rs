@@ -1,6 +1,6 @@
 //! The engine: how guests are compiled and where their instances live, and the sandbox that owns both.
 //!
-//! Invariant: components only; no threads, no 64-bit memories, no concurrency; NaNs are canonical, so that a plugin gives the same
+//! Invariant: components only; no threads, no 64-bit memories, no second memory, no concurrency; NaNs are canonical, so that a plugin gives the same
 //! bytes everywhere. Instances come from a pool where there is address space for one, else from the allocator.
 
 use std::path::PathBuf;
@@ -107,7 +107,8 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError`] when the engine or its ticker cannot be started.
     pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
-        let (engine, layout, is_pooled) = engine_that_fits(config.limits.instances_max).map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
+        let (engine, layout, is_pooled) =
+            engine_that_fits(config.limits.instances_max).map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
         let linker = host::linker(&engine).map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
         let period = Duration::from_millis(config.epoch_tick_ms.max(1));
         let ticker = Ticker::start(&engine, period).map_err(|source| SandboxError::Ticker { source })?;
@@ -174,6 +175,7 @@ pub(crate) fn engine_config(layout: Layout) -> Config {
         .wasm_memory64(false)
         .shared_memory(false)
         .wasm_relaxed_simd(false)
+        .wasm_multi_memory(false)
         .cranelift_nan_canonicalization(true)
         .epoch_interruption(true)
         .memory_init_cow(true);
@@ -190,5 +192,40 @@ pub(crate) fn engine_config(layout: Layout) -> Config {
 impl std::fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sandbox").field("is_pooled", &self.inner.is_pooled).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What this engine does not take: each would widen what a guest can do to the host, and no plugin needs it.
+    const REFUSED: [(&str, &str); 14] = [
+        ("threads", "(core module (memory 1 1 shared))"),
+        ("64-bit memories", "(core module (memory i64 1))"),
+        ("64-bit tables", "(core module (table i64 1 funcref))"),
+        ("several memories", "(core module (memory 1) (memory 1))"),
+        ("pages of one byte", "(core module (memory 1 (pagesize 1)))"),
+        ("relaxed SIMD", "(core module (func (param v128 v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 1))))"),
+        ("garbage collection", "(core module (type (struct (field i32))))"),
+        ("exceptions", "(core module (tag))"),
+        ("typed references", "(core module (type $f (func)) (func (param (ref $f))))"),
+        ("stack switching", "(core module (type $f (func)) (type $c (cont $f)))"),
+        ("wide arithmetic", "(core module (func (param i64 i64) (result i64 i64) (i64.mul_wide_s (local.get 0) (local.get 1))))"),
+        ("streams", "(type (stream u8))"),
+        ("futures", "(type (future u8))"),
+        ("backpressure", "(core func (canon backpressure.inc))"),
+    ];
+
+    #[test]
+    fn what_no_plugin_needs_is_not_compiled() {
+        for layout in [Layout::Wide, Layout::Narrow] {
+            let engine = Engine::new(&engine_config(layout)).unwrap();
+            engine.precompile_component(&wat::parse_str("(component (core module (memory 1)))").unwrap()).unwrap();
+            for (what, text) in REFUSED {
+                let component = wat::parse_str(format!("(component {text})")).unwrap_or_else(|error| panic!("{what}: {error}"));
+                assert!(engine.precompile_component(&component).is_err(), "{what} are off");
+            }
+        }
     }
 }

@@ -159,8 +159,12 @@ impl<W: World> Slot<W> {
     }
 
     fn instantiate(&self) -> Result<(Store<HostState>, W), CallError> {
-        let mut store = new_store(&self.plugin, &self.settings)
-            .map_err(|hit| CallError::OverLimit { plugin: self.name().clone(), step: "instantiate", limit: hit.limit, at: hit.at })?;
+        let mut store = new_store(&self.plugin, &self.settings).map_err(|hit| CallError::OverLimit {
+            plugin: self.name().clone(),
+            step: "instantiate",
+            limit: hit.limit,
+            at: hit.at,
+        })?;
         let linked = &self.plugin.inner.pre;
         let guest = self.bounded("instantiate", &mut store, |store| W::instantiate(linked, store).map(Ok))?;
         Ok((store, guest))

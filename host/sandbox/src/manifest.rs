@@ -268,7 +268,10 @@ mod tests {
             (format!("{whole}\nallOf = [{{ anyOf = [{{ unevaluatedProperties = false }}] }}]"), "uses `unevaluatedProperties`"),
             (format!("{whole}\nenum = [{}]", "1,".repeat(5000)), "more than 4096 values"),
             (format!("{whole}\n[config{}]\ntype = 'object'", ".not".repeat(40)), "32 levels deep"),
-            (format!("{whole}\n[config.patternProperties]\n{}", (0..65).map(|n| format!("'^{n}' = {{}}\n")).collect::<String>()), "64 patterns"),
+            (
+                format!("{whole}\n[config.patternProperties]\n{}", (0..65).map(|n| format!("'^{n}' = {{}}\n")).collect::<String>()),
+                "64 patterns",
+            ),
             ("#".repeat(MANIFEST_BYTES_MAX + 1), "larger than"),
         ] {
             let error = parse(text.as_bytes()).unwrap_err();

@@ -47,7 +47,13 @@ impl HostEditor {
             let array = view.batch.rows.column(*index);
             EditedColumn::new(schema.field(*index).name(), view.batch.roles[*index].clone(), Some(*index), array)
         };
-        HostEditor { columns: view.granted.iter().map(edited).collect(), input: view.batch.clone(), dropped_by: Vec::new(), reasons, kept_bytes: 0 }
+        HostEditor {
+            columns: view.granted.iter().map(edited).collect(),
+            input: view.batch.clone(),
+            dropped_by: Vec::new(),
+            reasons,
+            kept_bytes: 0,
+        }
     }
 
     fn rows(&self) -> usize {

@@ -12,6 +12,8 @@ use wit_parser::Resolve;
 /// Returns the zeroed result area: `ok`.
 pub const OK: &str = "(i32.const 1024)";
 /// Never ends.
+pub const ENDLESS: &str = "(loop $spin (br $spin))";
+/// Never ends, where a result is expected.
 pub const SPIN: &str = "(loop $spin (br $spin)) (i32.const 1024)";
 
 /// The pieces of a guest; every function returns the address of its result unless a piece says otherwise.

@@ -2,7 +2,12 @@
 //! here, so that no build step stands between a limit and its test.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod attacks;
+mod contained;
+mod damaged;
 mod guest;
 mod handles;
+mod hostile;
+mod lent;
 mod limits;
 mod loading;

@@ -49,7 +49,13 @@ fn state(answers: Vec<Result<Answer, EgressError>>) -> (HostState, Arc<Script>) 
         clock: Arc::new(SimulatedClock::new(Timestamp(0))),
         log: Arc::new(|_| {}),
     };
-    let mut state = HostState::new(&"web".parse().unwrap(), &settings, Arc::new([]), Arc::default(), Budget::new(&SharedLimits::DEFAULT).place().unwrap());
+    let mut state = HostState::new(
+        &"web".parse().unwrap(),
+        &settings,
+        Arc::new([]),
+        Arc::default(),
+        Budget::new(&SharedLimits::DEFAULT).place().unwrap(),
+    );
     state.start_call();
     (state, script)
 }
