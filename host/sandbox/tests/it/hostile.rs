@@ -160,12 +160,16 @@ fn a_text_of_a_gigabyte_is_never_copied() {
     // The same three MiB a thousand times over: a list of issues that all point at them.
     let mut many = Guest::new(PluginKind::Cleaner);
     many.memory_pages = 50;
-    many.configure = "(loop $more
-          (i32.store (i32.add (i32.const 65536) (local.get 0)) (i32.const 0)) (i32.store (i32.add (i32.const 65540) (local.get 0)) (i32.const 3000000))
-          (local.set 0 (i32.add (local.get 0) (i32.const 8))) (br_if $more (i32.lt_u (local.get 0) (i32.const 16000))))
-        (i32.store8 (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1028) (i32.const 65536)) (i32.store (i32.const 1032) (i32.const 1000))
+    many.configure = "(local.set 0 (i32.const 0))
+        (loop $more
+          (i32.store (i32.add (i32.const 65536) (local.get 0)) (i32.const 131072))
+          (i32.store (i32.add (i32.const 65540) (local.get 0)) (i32.const 3000000))
+          (local.set 0 (i32.add (local.get 0) (i32.const 8)))
+          (br_if $more (i32.lt_u (local.get 0) (i32.const 16000))))
+        (i32.store8 (i32.const 1024) (i32.const 1))
+        (i32.store (i32.const 1028) (i32.const 65536)) (i32.store (i32.const 1032) (i32.const 1000))
         (i32.const 1024)"
-        .replace("(loop", "(local.set 0 (i32.const 0)) (loop");
+        .into();
     check_any(&many, calm, "configure", "host_call_bytes_max");
 }
 
