@@ -1,7 +1,7 @@
 //! The engine: how guests are compiled and where their instances live, and the sandbox that owns both.
 //!
-//! Invariant: components only; no threads, no 64-bit memories, no second memory, no concurrency; NaNs are canonical, so that a plugin gives the same
-//! bytes everywhere. Instances come from a pool where there is address space for one, else from the allocator.
+//! Invariant: components only; no threads, no 64-bit memories, no second memory, no concurrency; NaNs are canonical, so that a plugin
+//! gives the same bytes everywhere. Instances come from a pool where there is address space for one, else from the allocator.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -7,7 +7,7 @@
 //! 64-bit memories, interface versions it does not serve, and everything a plugin returns that its interface does not allow.
 //!
 //! Read [`Sandbox`], [`Plugin`] and [`CallError`] first, then one handle: [`Cleaner`]. A new limit goes into `limiter` or the
-//! host function it bounds, with a guest that exceeds it in `tests/limits.rs`; a new plugin kind is a world in `wit/`, a line in
+//! host function it bounds, with a guest that exceeds it in `tests/it/limits.rs`; a new plugin kind is a world in `wit/`, a line in
 //! `bindings` and `instance`, and a handle.
 
 mod alerter;

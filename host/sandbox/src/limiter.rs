@@ -27,12 +27,17 @@ pub(crate) struct Budget {
     bytes_max: u64,
     instances: AtomicU32,
     instances_max: u32,
+    /// Threads that wait for inputs and requests.
+    waiting: AtomicU32,
 }
+
+/// Threads that may wait for the outside for each instance that there may be: one, and one that was given up on.
+const WAITING_PER_INSTANCE: u32 = 2;
 
 impl Budget {
     pub(crate) fn new(limits: &SharedLimits) -> Arc<Budget> {
         let (bytes_max, instances_max) = (limits.memory_bytes_max, limits.instances_max);
-        Arc::new(Budget { used_bytes: AtomicU64::new(0), bytes_max, instances: AtomicU32::new(0), instances_max })
+        Arc::new(Budget { used_bytes: AtomicU64::new(0), bytes_max, instances: AtomicU32::new(0), instances_max, waiting: AtomicU32::new(0) })
     }
 
     pub(crate) fn used_bytes(&self) -> u64 {
@@ -62,6 +67,16 @@ impl Budget {
                 Err(LimitHit { limit: "plugins.instances_max", at: format!("{most} instances of plugins are alive already") })
             }
         }
+    }
+}
+
+/// A thread that waits for the outside, until it ends: one that was given up on may wait for ever, and must not be one of thousands.
+#[derive(Debug)]
+pub(crate) struct Waiting(Arc<Budget>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -124,6 +139,19 @@ impl Limiter {
         let bytes = bytes.min(self.kept_bytes);
         self.kept_bytes -= bytes;
         self.budget.give_back(bytes);
+    }
+
+    /// Room for one more thread that waits for the outside.
+    pub(crate) fn waiting(&self) -> Result<Waiting, LimitHit> {
+        let most = self.budget.instances_max.saturating_mul(WAITING_PER_INSTANCE);
+        let add = |count: u32| count.checked_add(1).filter(|count| *count <= most);
+        match self.budget.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {
+            Ok(_) => Ok(Waiting(Arc::clone(&self.budget))),
+            Err(_) => {
+                let at = format!("{most} threads wait for inputs or requests that do not come back");
+                Err(LimitHit { limit: "plugins.instances_max", at })
+            }
+        }
     }
 
     fn out_of_shared_memory(&self) -> LimitHit {

@@ -230,6 +230,7 @@ fn check_schema(schema: &serde_json::Value) -> Result<(), String> {
         }
         match value {
             serde_json::Value::Object(map) => {
+                map.keys().try_for_each(|key| check_shown(key))?;
                 if let Some(refused) = SCHEMA_REFUSED.into_iter().find(|refused| map.contains_key(*refused)) {
                     return Err(format!("`config` uses `{refused}`, which is not read: write the part out where it is needed"));
                 }
@@ -238,6 +239,7 @@ fn check_schema(schema: &serde_json::Value) -> Result<(), String> {
                 left.extend(map.values().map(|value| (value, depth + 1)));
             }
             serde_json::Value::Array(list) => left.extend(list.iter().map(|value| (value, depth + 1))),
+            serde_json::Value::String(text) => check_shown(text)?,
             _ => {}
         }
         if patterns > SCHEMA_PATTERNS_MAX {
@@ -245,6 +247,15 @@ fn check_schema(schema: &serde_json::Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a text of the schema may be shown as it is: `plugin inspect` prints it to whoever decides whether to trust the plugin.
+fn check_shown(text: &str) -> Result<(), String> {
+    let one_line = text.replace(['\n', '\t'], " ");
+    if quoted(&one_line, u32::MAX) == one_line {
+        return Ok(());
+    }
+    Err(format!("a text in `config` has control characters, or such as turn the text around: `{}`", quoted(text, 64)))
 }
 
 #[cfg(test)]
@@ -265,6 +276,8 @@ mod tests {
             (whole.replace("'missing'", &format!("'{}'", "r".repeat(65))), "has 65 bytes, expected 1 to 64"),
             (whole.replace("'missing'", &"'r',".repeat(257)), "lists 257 reasons"),
             (format!("{whole}\n'$ref' = '#/$defs/a'"), "uses `$ref`"),
+            (format!("{whole}\ndescription = \"safe\\u202e\\u009b2J\""), "characters, or such as turn the text around: `safe  2J`"),
+            (format!("{whole}\nproperties.\"a\\u200b\".type = 'string'"), "turn the text around"),
             (format!("{whole}\nallOf = [{{ anyOf = [{{ unevaluatedProperties = false }}] }}]"), "uses `unevaluatedProperties`"),
             (format!("{whole}\nenum = [{}]", "1,".repeat(5000)), "more than 4096 values"),
             (format!("{whole}\n[config{}]\ntype = 'object'", ".not".repeat(40)), "32 levels deep"),

@@ -1,7 +1,7 @@
 //! `inputs`: byte streams that the operator lends by name.
 //!
 //! Invariant: whatever can block runs on a thread of its own and is waited for no longer than the call has left. A read that
-//! does not come back costs that thread, never the caller's.
+//! does not come back costs that thread, never the caller's, and such threads are counted.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::bindings::shared::failures::Failure;
 use crate::bindings::shared::inputs::{Host, HostInput as HostInputCalls};
 use crate::call::quoted;
 use crate::grants::{Input, InputError};
-use crate::limiter::LimitHit;
+use crate::limiter::{LimitHit, Limiter};
 
 use super::HostState;
 
@@ -34,12 +34,16 @@ pub(crate) struct BlockingThread {
 }
 
 impl BlockingThread {
-    fn submit(&mut self, task: Task) -> std::io::Result<()> {
+    fn submit(&mut self, task: Task, limiter: &Limiter) -> wasmtime::Result<()> {
         let tasks = match self.tasks.take() {
             Some(tasks) => tasks,
             None => {
                 let (send, receive): (SyncSender<Task>, Receiver<Task>) = sync_channel(1);
-                let serve = move || receive.iter().for_each(|task| task());
+                let waiting = limiter.waiting()?;
+                let serve = move || {
+                    receive.iter().for_each(|task| task());
+                    drop(waiting);
+                };
                 std::thread::Builder::new().name("plugin-blocking".into()).spawn(serve)?;
                 send
             }
@@ -56,10 +60,11 @@ impl HostState {
     pub(crate) fn waited_for<T: Send + 'static>(&mut self, work: impl FnOnce() -> T + Send + 'static) -> wasmtime::Result<Option<T>> {
         let left = self.time_left()?;
         let (send, receive) = sync_channel(1);
-        self.blocking.submit(Box::new(move || {
+        let task: Task = Box::new(move || {
             // The receiver is gone when the call ran out of time; the result is then nobody's.
             let _ = send.send(work());
-        }))?;
+        });
+        self.blocking.submit(task, &self.limiter)?;
         match receive.recv_timeout(left) {
             Ok(result) => Ok(Some(result)),
             Err(RecvTimeoutError::Timeout) => {

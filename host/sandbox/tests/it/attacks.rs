@@ -236,3 +236,26 @@ fn host_work_in_pieces_ends_at_the_deadline() {
     };
     check_any(&writing_text(&body), limit, "clean", "call_ms_max");
 }
+
+/// An input that never comes back costs the host a thread a call, however often the call is tried again.
+#[test]
+fn threads_that_wait_for_ever_are_counted() {
+    let mut config = crate::guest::sandbox_config();
+    config.limits.instances_max = 1;
+    let sandbox = tidegate_sandbox::Sandbox::new(config).unwrap();
+    let (release, input) = lent::wedged();
+    let (mut settings, _) = settings(PluginKind::Source);
+    settings.inputs = Arc::new(input);
+    settings.grants.inputs.insert("weather".into());
+    settings.limits.call_ms_max = 50;
+    let used = |settings| crate::contained::use_it(&sandbox, &lent::reading(10), settings);
+    for expected in ["call_ms_max", "call_ms_max", "plugins.instances_max", "plugins.instances_max"] {
+        let error = used(&settings).unwrap_err();
+        assert!(matches!(&error, CallError::OverLimit { limit, .. } if *limit == expected), "{error}");
+    }
+    // They come back after all, one after the other, and so does their room.
+    drop(release);
+    while used(&settings).is_err() {
+        std::thread::yield_now();
+    }
+}
