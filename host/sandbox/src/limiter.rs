@@ -37,7 +37,13 @@ const WAITING_PER_INSTANCE: u32 = 2;
 impl Budget {
     pub(crate) fn new(limits: &SharedLimits) -> Arc<Budget> {
         let (bytes_max, instances_max) = (limits.memory_bytes_max, limits.instances_max);
-        Arc::new(Budget { used_bytes: AtomicU64::new(0), bytes_max, instances: AtomicU32::new(0), instances_max, waiting: AtomicU32::new(0) })
+        Arc::new(Budget {
+            used_bytes: AtomicU64::new(0),
+            bytes_max,
+            instances: AtomicU32::new(0),
+            instances_max,
+            waiting: AtomicU32::new(0),
+        })
     }
 
     pub(crate) fn used_bytes(&self) -> u64 {
