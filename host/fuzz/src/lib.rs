@@ -20,8 +20,11 @@ use tidegate_vocab::limits::SharedLimits;
 
 use guest::{Guest, custom_section, name};
 
+/// What is fed bytes; it panics when it found something.
+pub type Target = fn(&[u8]);
+
 /// The targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 3] = [("manifest", manifest), ("boundary", boundary), ("component", component)];
+pub const TARGETS: [(&str, Target); 3] = [("manifest", manifest), ("boundary", boundary), ("component", component)];
 
 /// Patches of one component that are applied.
 const PATCHES_MAX: usize = 64;

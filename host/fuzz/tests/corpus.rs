@@ -1,5 +1,4 @@
 //! Replays the corpus through every target, so that what a fuzzer once found is tested wherever tests run.
-#![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::disallowed_methods, reason = "it reads the corpus")]
 
 use std::path::Path;
