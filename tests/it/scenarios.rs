@@ -1,7 +1,7 @@
 //! Scenarios: a folder each, played through the real binary, compared with `expect.txt`.
 //!
 //! A folder holds `command` (see `script`), `expect.txt`, and where it does not start from `base.toml` its own `tidegate.toml`; other
-//! files are copied into the world. `SCENARIO=NAME` plays one.
+//! files are copied into the world. `SCENARIO=NAME` plays those whose name begins so.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -18,7 +18,8 @@ fn every_scenario_prints_what_is_expected() {
     let root = crate::host::own_folder().join("scenarios");
     let only = std::env::var("SCENARIO").ok();
     let mut folders: Vec<PathBuf> = root.read_dir().unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
-    folders.retain(|folder| only.as_ref().is_none_or(|only| folder.ends_with(only)));
+    folders
+        .retain(|folder| only.as_ref().is_none_or(|only| folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(only))));
     folders.sort();
     assert!(!folders.is_empty(), "there is no scenario {only:?} in `{}`", root.display());
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));

@@ -23,6 +23,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringA
 use arrow::buffer::{BooleanBuffer, Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::Float64Type;
 use tidegate_sandbox::{Cleaner, Compiler, Grants, NoEgress, NoInputs, Plugin, PluginKind, PluginSettings, Sandbox, SandboxConfig};
+use tidegate_vocab::limits::SharedLimits;
 use tidegate_vocab::{Batch, Role, SimulatedClock, Timestamp};
 
 const ROWS: usize = 65_536;
@@ -42,7 +43,7 @@ fn main() {
     let folder = std::env::var_os("TIDEGATE_TEST_GUESTS").expect("`TIDEGATE_TEST_GUESTS` names the folder of the tests' guests");
     let bytes = std::fs::read(std::path::Path::new(&folder).join("bench-cleaner.wasm")).unwrap();
     let sandbox = Sandbox::new(SandboxConfig {
-        memory_bytes_max: 1 << 30,
+        limits: SharedLimits { memory_bytes_max: 1 << 30, ..SharedLimits::DEFAULT },
         compiled: None,
         mac_key: [0; 32],
         compiler: Compiler::InProcess,

@@ -36,7 +36,7 @@ pub(crate) fn ready(sandbox: &SandboxInner, digest: Digest, bytes: &[u8]) -> Res
             return Ok((component, Compiled::Before));
         }
     }
-    let code = compile(&config.compiler, &sandbox.engine, sandbox.layout, bytes)?;
+    let code = compile(&config.compiler, &config.limits, &sandbox.engine, sandbox.layout, bytes)?;
     let component = deserialize(&sandbox.engine, &code)
         .map_err(|error| CompileError::Died { how: "its result does not load".into(), why: format!("{error:#}") })?;
     if let Some(cache) = &config.compiled {

@@ -208,20 +208,22 @@ pub(crate) fn classify(
         return named("resources_max", format!("it held {} resources of the host at once", limits.resources_max));
     }
     if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
-        return named("plugins.instances", "no room for another instance is left in the pool".into());
+        return named("plugins.instances_max", "no room for another instance is left in the pool".into());
     }
-    // wasmtime has no types for these; its texts are pinned by a test each.
-    let text = quoted(&format!("{error:#}"), limits.metadata_bytes_max);
-    if text.contains("fuel allocated for hostcalls") {
+    // wasmtime has no types for these; its texts are pinned by a test each. Only the cause itself is read: what stands around it
+    // names functions of the guest, whose names are the guest's to choose.
+    let cause = error.root_cause().to_string();
+    if cause.contains("fuel allocated for hostcalls") {
         return named("host_call_bytes_max", format!("it handed more than {} bytes to one host function", limits.host_call_bytes_max));
     }
-    if text.contains("resource limit exceeded") {
+    if cause.contains("resource limit exceeded") {
         let most = limits.instances_max;
         return named("instances_max", format!("it is made of more than {most} core instances, tables or memories"));
     }
-    if text.contains("handle") && text.contains("limit") {
+    if cause.contains("handle") && cause.contains("limit") {
         return named("resources_max", format!("it held {} handles at once", limits.resources_max));
     }
+    let text = quoted(&format!("{error:#}"), limits.metadata_bytes_max);
     CallError::Trapped { plugin: plugin.clone(), step, why: trap_text(error, text) }
 }
 

@@ -73,15 +73,19 @@ impl Cleaner {
     pub fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError> {
         let view = HostBatch::new(rows.clone(), |role| *role == Role::Feature);
         self.slot.call("clean", |store, guest| {
-            let reasons = std::sync::Arc::clone(&store.data().reasons);
-            let table = &mut store.data_mut().table;
+            let state = store.data_mut();
+            state.about_rows(view.batch.row_count());
+            let reasons = std::sync::Arc::clone(&state.reasons);
+            let table = &mut state.table;
             let edit = table.push(HostEditor::new(&view, reasons))?;
             let batch = table.push(view)?;
             let (lent_batch, lent_edit) = (Resource::new_borrow(batch.rep()), Resource::new_borrow(edit.rep()));
             let result = guest.tidegate_plugin_cleaner().call_clean(&mut *store, lent_batch, lent_edit)?;
-            let table = &mut store.data_mut().table;
-            table.delete(batch)?;
-            let editor = table.delete(edit)?;
+            let state = store.data_mut();
+            state.table.delete(batch)?;
+            let editor = state.table.delete(edit)?;
+            // The edits are the host's own from here on.
+            state.limiter.let_go(editor.kept_bytes);
             if let Err(failure) = result {
                 return Ok(Err(failure.into()));
             }

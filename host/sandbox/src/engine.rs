@@ -1,6 +1,6 @@
 //! The engine: how guests are compiled and where their instances live, and the sandbox that owns both.
 //!
-//! Invariant: components only; no threads, no 64-bit memories, no concurrency, no instruction whose result depends on the processor,
+//! Invariant: components only; no threads, no 64-bit memories, no second memory, no concurrency, no instruction whose result depends on the processor,
 //! save for the bits of a NaN: those are made canonical where a number leaves the guest. Instances come from a pool where there is
 //! address space for one, else from the allocator.
 
@@ -8,15 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_vocab::limits::SharedLimits;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::host::{self, HostState};
-use crate::limiter::MemoryBudget;
+use crate::limiter::Budget;
 use crate::ticker::Ticker;
 
-/// Instances that the pool has room for at once.
-const POOL_INSTANCES: u32 = 128;
 /// Core instances and tables of one of them, on average.
 const POOL_PARTS: u32 = 8;
 /// Entries that a table in the pool can grow to.
@@ -27,8 +26,8 @@ const NARROW_GUARD_BYTES: u64 = 1 << 16;
 /// How a sandbox is set up.
 #[derive(Clone)]
 pub struct SandboxConfig {
-    /// Linear memory of all instances together.
-    pub memory_bytes_max: u64,
+    /// What all plugins share.
+    pub limits: SharedLimits,
     /// Where compiled plugins are kept between runs.
     pub compiled: Option<Arc<dyn CompiledCache>>,
     /// The key that entries of `compiled` are authenticated with.
@@ -88,7 +87,7 @@ pub(crate) struct SandboxInner {
     pub(crate) engine: Engine,
     pub(crate) layout: Layout,
     pub(crate) linker: Linker<HostState>,
-    pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) config: SandboxConfig,
     pub(crate) is_pooled: bool,
     ticker: Ticker,
@@ -109,11 +108,12 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError`] when the engine or its ticker cannot be started.
     pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
-        let (engine, layout, is_pooled) = engine_that_fits().map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
+        let (engine, layout, is_pooled) =
+            engine_that_fits(config.limits.instances_max).map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
         let linker = host::linker(&engine).map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
         let period = Duration::from_millis(config.epoch_tick_ms.max(1));
         let ticker = Ticker::start(&engine, period).map_err(|source| SandboxError::Ticker { source })?;
-        let budget = MemoryBudget::new(config.memory_bytes_max);
+        let budget = Budget::new(&config.limits);
         Ok(Sandbox { inner: Arc::new(SandboxInner { engine, layout, linker, budget, config, is_pooled, ticker }) })
     }
 
@@ -122,9 +122,14 @@ impl Sandbox {
         self.inner.ticker.age()
     }
 
-    /// Linear memory that all instances hold now, in bytes.
+    /// Linear memory that all instances hold now, and what the host holds for them, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.inner.budget.used_bytes()
+    }
+
+    /// Instances alive now.
+    pub fn instance_count(&self) -> u32 {
+        self.inner.budget.instance_count()
     }
 
     /// Whether instances come from a pool; false where address space is short.
@@ -134,9 +139,9 @@ impl Sandbox {
 }
 
 /// The best engine that the address space allows.
-fn engine_that_fits() -> wasmtime::Result<(Engine, Layout, bool)> {
+fn engine_that_fits(instances_max: u32) -> wasmtime::Result<(Engine, Layout, bool)> {
     let mut pooled = engine_config(Layout::Wide);
-    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances_max)));
     if let Ok(engine) = Engine::new(&pooled) {
         return Ok((engine, Layout::Wide, true));
     }
@@ -145,12 +150,13 @@ fn engine_that_fits() -> wasmtime::Result<(Engine, Layout, bool)> {
     Ok((Engine::new(&engine_config(Layout::Narrow))?, Layout::Narrow, false))
 }
 
-fn pool() -> PoolingAllocationConfig {
+/// A pool with room for `instances` at once.
+fn pool(instances: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(POOL_INSTANCES)
-        .total_core_instances(POOL_INSTANCES * POOL_PARTS)
-        .total_memories(POOL_INSTANCES)
-        .total_tables(POOL_INSTANCES * POOL_PARTS)
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * POOL_PARTS)
+        .total_memories(instances)
+        .total_tables(instances * POOL_PARTS)
         .total_stacks(1)
         .max_tables_per_module(POOL_PARTS)
         .max_memories_per_module(1)
@@ -170,6 +176,7 @@ pub(crate) fn engine_config(layout: Layout) -> Config {
         .wasm_memory64(false)
         .shared_memory(false)
         .wasm_relaxed_simd(false)
+        .wasm_multi_memory(false)
         .epoch_interruption(true)
         .memory_init_cow(true);
     if layout == Layout::Narrow {
@@ -185,5 +192,40 @@ pub(crate) fn engine_config(layout: Layout) -> Config {
 impl std::fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sandbox").field("is_pooled", &self.inner.is_pooled).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What this engine does not take: each would widen what a guest can do to the host, and no plugin needs it.
+    const REFUSED: [(&str, &str); 13] = [
+        ("threads", "(core module (memory 1 1 shared))"),
+        ("64-bit memories", "(core module (memory i64 1))"),
+        ("64-bit tables", "(core module (table i64 1 funcref))"),
+        ("several memories", "(core module (memory 1) (memory 1))"),
+        ("pages of one byte", "(core module (memory 1 (pagesize 1)))"),
+        ("relaxed SIMD", "(core module (func (param v128 v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 1))))"),
+        ("garbage collection", "(core module (type (struct (field i32))))"),
+        ("exceptions", "(core module (tag))"),
+        ("stack switching", "(core module (type $f (func)) (type $c (cont $f)))"),
+        ("wide arithmetic", "(core module (func (param i64 i64) (result i64 i64) (i64.mul_wide_s (local.get 0) (local.get 1))))"),
+        ("streams", "(type (stream u8))"),
+        ("futures", "(type (future u8))"),
+        ("backpressure", "(core func (canon backpressure.inc))"),
+    ];
+
+    #[test]
+    fn what_no_plugin_needs_is_not_compiled() {
+        for layout in [Layout::Wide, Layout::Narrow] {
+            let engine = Engine::new(&engine_config(layout)).unwrap();
+            engine.precompile_component(&wat::parse_str("(component (core module (memory 1)))").unwrap()).unwrap();
+            let taken = REFUSED.iter().filter(|(what, text)| {
+                let component = wat::parse_str(format!("(component {text})")).unwrap_or_else(|error| panic!("{what}: {error}"));
+                engine.precompile_component(&component).is_ok()
+            });
+            assert_eq!(taken.map(|(what, _)| *what).collect::<Vec<_>>(), [""; 0], "{layout:?}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! Invariant: an evaluator sees the model's answers and the labels, never features and never which version it scores; what it
 //! returns are terms by row, checked as they come.
 
+use std::collections::HashSet;
+
 use tidegate_vocab::limits::PluginLimits;
 use tidegate_vocab::{Batch, MetricInfo, MetricTerms, Role};
 use wasmtime::component::Resource;
@@ -72,7 +74,9 @@ impl Evaluator {
         let limits = self.slot.settings().limits;
         self.slot.call("evaluate", |store, guest| {
             let report = HostReport::new(view.batch.row_count(), declared, limits);
-            let table = &mut store.data_mut().table;
+            let state = store.data_mut();
+            state.about_rows(view.batch.row_count());
+            let table = &mut state.table;
             let batch = table.push(view)?;
             let report = table.push(report)?;
             let (lent_batch, lent_report) = (Resource::new_borrow(batch.rep()), Resource::new_borrow(report.rep()));
@@ -95,13 +99,14 @@ fn checked(metrics: Vec<Metric>, limits: &PluginLimits) -> Result<Vec<MetricInfo
         return misfit(format!("at most {} metrics", limits.metadata_entries_max), metrics.len().to_string());
     }
     let mut checked: Vec<MetricInfo> = Vec::with_capacity(metrics.len());
+    let mut names = HashSet::new();
     for metric in metrics {
         let name = quoted(&metric.name, limits.metadata_bytes_max);
         if name.is_empty() || name != metric.name || quoted(&metric.unit, limits.metadata_bytes_max) != metric.unit {
             let wants = format!("names and units of at most {} bytes without control characters", limits.metadata_bytes_max);
             return misfit(wants, format!("`{}`", quoted(&metric.name, 64)));
         }
-        if checked.iter().any(|other| other.name == name) {
+        if !names.insert(name.clone()) {
             return misfit("one metric of a name".into(), format!("two named `{name}`"));
         }
         checked.push(MetricInfo { name, unit: metric.unit, higher_is_better: metric.higher_is_better });

@@ -3,6 +3,10 @@
 //! Invariant: a call runs under a deadline, on an instance that has been configured and probed; an instance whose call did not
 //! end well is dropped at once, and the next call gets a fresh one.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
 use tidegate_vocab::PluginName;
 use wasmtime::{Store, UpdateDeadline};
 
@@ -12,6 +16,7 @@ use crate::call::{CallError, ConfigIssue, Failure, classify, quoted};
 use crate::grants::PluginSettings;
 use crate::host::HostState;
 use crate::last_words::{self, LastWords};
+use crate::limiter::LimitHit;
 use crate::load::{Linked, Plugin};
 use crate::manifest::{Manifest, PluginKind};
 use crate::telemetry;
@@ -167,7 +172,12 @@ impl<W: World> Slot<W> {
     }
 
     fn instantiate(&mut self) -> Result<(Store<HostState>, W), CallError> {
-        let mut store = new_store(&self.plugin, &self.settings);
+        let mut store = new_store(&self.plugin, &self.settings).map_err(|hit| CallError::OverLimit {
+            plugin: self.name().clone(),
+            step: "instantiate",
+            limit: hit.limit,
+            at: hit.at,
+        })?;
         let plugin = self.plugin.clone();
         let guest = self.bounded("instantiate", &mut store, |store| W::instantiate(&plugin.inner.pre, store).map(Ok))?;
         Ok((store, guest))
@@ -181,7 +191,8 @@ impl<W: World> Slot<W> {
     ) -> Result<T, CallError> {
         store.data_mut().start_call();
         store.set_epoch_deadline(1);
-        let result = with(store);
+        // A host function that panics is a fault of the host, and still ends no more than this call: the store is dropped.
+        let result = catch_unwind(AssertUnwindSafe(|| with(store))).unwrap_or_else(|panic| Err(host_fault(&*panic)));
         let state = store.data_mut();
         state.end_call();
         if !matches!(result, Ok(Ok(_))) {
@@ -235,18 +246,24 @@ impl<W: World> Slot<W> {
 }
 
 /// A store with every limit in place before anything is instantiated in it.
-fn new_store(plugin: &Plugin, settings: &PluginSettings) -> Store<HostState> {
+fn new_store(plugin: &Plugin, settings: &PluginSettings) -> Result<Store<HostState>, LimitHit> {
     let inner = &plugin.inner;
-    let state = HostState::new(&inner.name, settings, std::sync::Arc::clone(&inner.reasons), std::sync::Arc::clone(&inner.sandbox.budget));
+    let (reasons, log_rate) = (Arc::clone(&inner.reasons), Arc::clone(&inner.log_rate));
+    let state = HostState::new(&inner.name, settings, reasons, log_rate, inner.sandbox.budget.place()?);
     let mut store = Store::new(&inner.sandbox.engine, state);
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(usize::try_from(settings.limits.host_call_bytes_max).unwrap_or(usize::MAX));
     store.set_max_component_handles(usize::try_from(settings.limits.resources_max).unwrap_or(usize::MAX));
     store.epoch_deadline_callback(|store| {
-        store.data().time_left()?;
+        store.data().check_time()?;
         Ok(UpdateDeadline::Continue(1))
     });
-    store
+    Ok(store)
+}
+
+fn host_fault(panic: &(dyn Any + Send)) -> wasmtime::Error {
+    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    wasmtime::format_err!("a host function that it called panicked, which is a fault of the host: {}", words.unwrap_or("no words"))
 }
 
 impl Plugin {

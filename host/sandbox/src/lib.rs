@@ -7,7 +7,7 @@
 //! 64-bit memories, interface versions it does not serve, and everything a plugin returns that its interface does not allow.
 //!
 //! Read [`Sandbox`], [`Plugin`] and [`CallError`] first, then one handle: [`Cleaner`]. A new limit goes into `limiter` or the
-//! host function it bounds, with a guest that exceeds it in `tests/limits.rs`; a new plugin kind is a world in `wit/`, a line in
+//! host function it bounds, with a guest that exceeds it in `tests/it/limits.rs`; a new plugin kind is a world in `wit/`, a line in
 //! `bindings` and `instance`, and a handle.
 
 mod alerter;
@@ -40,6 +40,6 @@ pub use engine::{CompiledCache, Compiler, Sandbox, SandboxConfig, SandboxError};
 pub use evaluator::Evaluator;
 pub use grants::{Grants, HttpGrant, Input, InputError, Inputs, LogLevel, LogLine, NoInputs, PluginSettings, SecretGrant};
 pub use last_words::LastWords;
-pub use load::{INTERFACE, LoadError, Plugin};
+pub use load::{INTERFACE, LoadError, Plugin, examine};
 pub use manifest::{Manifest, PluginKind};
 pub use source::{CURSOR_BYTES_MAX, Pull, Source};

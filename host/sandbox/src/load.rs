@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tidegate_vocab::limits::COMPONENT_BYTES_MAX;
+use tidegate_vocab::limits::SharedLimits;
 use tidegate_vocab::{Digest, PluginName};
 use wasmtime::component::Component;
 
@@ -18,6 +18,7 @@ use crate::call::{CallError, ConfigIssue, Failure, quoted};
 use crate::compile::CompileError;
 use crate::engine::{Sandbox, SandboxInner};
 use crate::host::HostState;
+use crate::host::log::LogRate;
 use crate::manifest::{self, Manifest, PluginKind, Unreadable};
 
 /// The interface version that this host serves.
@@ -40,12 +41,14 @@ pub enum LoadError {
         plugin: PluginName,
     },
     /// Too many bytes.
-    #[error("plugin `{plugin}` has {bytes} bytes, at most {COMPONENT_BYTES_MAX} are loaded")]
+    #[error("plugin `{plugin}` has {bytes} bytes, `component_bytes_max` is {bytes_max}")]
     TooLarge {
         /// The plugin.
         plugin: PluginName,
         /// Its size.
         bytes: u64,
+        /// The limit.
+        bytes_max: u64,
     },
     /// Not WebAssembly, or a core module.
     #[error("plugin `{plugin}` is not a WebAssembly component: found {found}")]
@@ -104,7 +107,9 @@ impl LoadError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             LoadError::Empty { .. } | LoadError::Damaged { .. } => "copy the file again, or rebuild the plugin".into(),
-            LoadError::TooLarge { .. } => "strip debug information from it (`wasm-tools strip`)".into(),
+            LoadError::TooLarge { .. } => {
+                "strip debug information from it (`wasm-tools strip`), or raise `[plugins] component_bytes_max`".into()
+            }
             LoadError::NotAComponent { .. } => "build it for `wasm32-wasip2`".into(),
             LoadError::Manifest { .. } => "embed `plugin.toml` in the section `tidegate:manifest`; the SDK's `export!` does".into(),
             LoadError::Interface { plugin, .. } => {
@@ -112,7 +117,10 @@ impl LoadError {
             }
             LoadError::World { .. } => "set `kind` in its `plugin.toml` to the world it was built for, and rebuild it".into(),
             LoadError::Compile { source: CompileError::TooSlow { .. }, .. } => {
-                "the plugin is too large or made to be slow to compile".into()
+                "the plugin is very large, or made to be slow to compile; if it is meant, raise `[plugins] compile_ms_max`".into()
+            }
+            LoadError::Compile { source: CompileError::Died { .. }, .. } => {
+                "if it is meant to be so large, raise `[plugins] compile_memory_bytes_max`".into()
             }
             LoadError::Compile { .. } => return None,
         })
@@ -132,6 +140,7 @@ pub(crate) struct PluginInner {
     pub(crate) imports: Vec<String>,
     pub(crate) compiled: Compiled,
     pub(crate) reasons: Arc<[String]>,
+    pub(crate) log_rate: Arc<LogRate>,
     pub(crate) pre: Linked,
     pub(crate) sandbox: Arc<SandboxInner>,
     schema: jsonschema::Validator,
@@ -145,6 +154,55 @@ pub(crate) enum Linked {
     Alerter(AlerterPluginPre<HostState>),
 }
 
+/// What is known of a component before it is compiled.
+struct Examined {
+    manifest: Manifest,
+    imports: Vec<String>,
+    schema: jsonschema::Validator,
+}
+
+/// Checks everything that can be checked without compiling: size, names, manifest, interface version, world, configuration schema.
+///
+/// # Errors
+/// [`LoadError`] when the bytes are not a plugin that this host can run.
+pub fn examine(name: &PluginName, bytes: &[u8], limits: &SharedLimits) -> Result<Manifest, LoadError> {
+    examined(name, bytes, limits).map(|examined| examined.manifest)
+}
+
+fn examined(name: &PluginName, bytes: &[u8], limits: &SharedLimits) -> Result<Examined, LoadError> {
+    let plugin = || name.clone();
+    if bytes.is_empty() {
+        return Err(LoadError::Empty { plugin: plugin() });
+    }
+    let bytes_max = limits.component_bytes_max;
+    if bytes.len() as u64 > bytes_max {
+        return Err(LoadError::TooLarge { plugin: plugin(), bytes: bytes.len() as u64, bytes_max });
+    }
+    let mut outside = manifest::outside(bytes).map_err(|unreadable| match unreadable {
+        Unreadable::NotWasm => LoadError::NotAComponent { plugin: plugin(), found: "other bytes" },
+        Unreadable::CoreModule => LoadError::NotAComponent { plugin: plugin(), found: "a core module" },
+        Unreadable::Damaged(why) => LoadError::Damaged { plugin: plugin(), why },
+    })?;
+    check_interface(name, outside.imports.iter().chain(&outside.exports))?;
+    let section = outside.manifest.ok_or_else(|| LoadError::Manifest { plugin: plugin(), why: "it has none".into() })?;
+    let manifest = manifest::parse(&section).map_err(|why| LoadError::Manifest { plugin: plugin(), why })?;
+    if manifest.interface != INTERFACE && !manifest.interface.starts_with(&format!("{INTERFACE}.")) {
+        return Err(LoadError::Interface { plugin: plugin(), wants: manifest.interface });
+    }
+    check_world(name, manifest.kind, &outside.imports, &outside.exports)?;
+    let schema = jsonschema::options()
+        .with_pattern_options(jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
+        .offline()
+        .build(&manifest.config_schema)
+        .map_err(|error| LoadError::Manifest {
+            plugin: plugin(),
+            why: format!("`config` is not a JSON Schema: {}", quoted(&error.to_string(), 512)),
+        })?;
+    // Toolchains do not promise an order, so that a rebuilt plugin would read differently.
+    outside.imports.sort_unstable();
+    Ok(Examined { manifest, imports: outside.imports, schema })
+}
+
 impl Sandbox {
     /// Loads a plugin from the bytes of its component.
     ///
@@ -152,41 +210,15 @@ impl Sandbox {
     /// [`LoadError`] when the bytes are not a plugin that this host can run.
     pub fn load(&self, name: &PluginName, bytes: &[u8]) -> Result<Plugin, LoadError> {
         let plugin = || name.clone();
-        if bytes.is_empty() {
-            return Err(LoadError::Empty { plugin: plugin() });
-        }
-        if bytes.len() as u64 > COMPONENT_BYTES_MAX {
-            return Err(LoadError::TooLarge { plugin: plugin(), bytes: bytes.len() as u64 });
-        }
-        let mut outside = manifest::outside(bytes).map_err(|unreadable| match unreadable {
-            Unreadable::NotWasm => LoadError::NotAComponent { plugin: plugin(), found: "other bytes" },
-            Unreadable::CoreModule => LoadError::NotAComponent { plugin: plugin(), found: "a core module" },
-            Unreadable::Damaged(why) => LoadError::Damaged { plugin: plugin(), why },
-        })?;
-        check_interface(name, outside.imports.iter().chain(&outside.exports))?;
-        let section = outside.manifest.ok_or_else(|| LoadError::Manifest { plugin: plugin(), why: "it has none".into() })?;
-        let manifest = manifest::parse(&section).map_err(|why| LoadError::Manifest { plugin: plugin(), why })?;
-        if manifest.interface != INTERFACE && !manifest.interface.starts_with(&format!("{INTERFACE}.")) {
-            return Err(LoadError::Interface { plugin: plugin(), wants: manifest.interface });
-        }
-        check_world(name, manifest.kind, &outside.imports, &outside.exports)?;
-        let schema = jsonschema::options()
-            .with_pattern_options(jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
-            .offline()
-            .build(&manifest.config_schema)
-            .map_err(|error| LoadError::Manifest {
-                plugin: plugin(),
-                why: format!("`config` is not a JSON Schema: {}", quoted(&error.to_string(), 512)),
-            })?;
+        let Examined { manifest, imports, schema } = examined(name, bytes, &self.inner.config.limits)?;
         let digest = Digest::of(bytes);
         let (component, compiled) =
             aot::ready(&self.inner, digest, bytes).map_err(|source| LoadError::Compile { plugin: plugin(), source })?;
         let pre = self.link(name, manifest.kind, &component)?;
         let reasons = manifest.reasons.clone().into();
-        // Toolchains do not promise an order, so that a rebuilt plugin would read differently.
-        outside.imports.sort_unstable();
-        let (sandbox, imports) = (Arc::clone(&self.inner), outside.imports);
-        let inner = PluginInner { name: plugin(), digest, manifest, imports, compiled, reasons, pre, sandbox, schema };
+        let sandbox = Arc::clone(&self.inner);
+        let inner =
+            PluginInner { name: plugin(), digest, manifest, imports, compiled, reasons, log_rate: Arc::default(), pre, sandbox, schema };
         Ok(Plugin { inner: Arc::new(inner) })
     }
 

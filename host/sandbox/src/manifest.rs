@@ -4,7 +4,7 @@
 //! of imports and exports say which world of which interface version it was built for.
 
 use serde::Deserialize;
-use tidegate_vocab::limits::PluginLimits;
+use tidegate_vocab::limits::{PluginLimits, REASON_BYTES_MAX};
 use wasmparser::{Encoding, Parser, Payload};
 
 use crate::call::quoted;
@@ -15,6 +15,14 @@ const SECTION: &str = "tidegate:manifest";
 pub(crate) const MANIFEST_BYTES_MAX: usize = 1 << 16;
 /// Names of imports and exports that are looked at.
 const NAMES_MAX: usize = 4096;
+/// Reasons of one manifest: each is a series of numbers to whoever watches the rows that it cost.
+const REASONS_MAX: usize = 256;
+/// Levels, values and patterns of a configuration schema, which the host checks configurations against.
+const SCHEMA_DEPTH_MAX: usize = 32;
+const SCHEMA_VALUES_MAX: usize = 4096;
+const SCHEMA_PATTERNS_MAX: usize = 64;
+/// Keywords that make the host do the same work again and again: a schema of thirty lines could keep it busy for ever.
+const SCHEMA_REFUSED: [&str; 5] = ["$ref", "$dynamicRef", "$recursiveRef", "unevaluatedProperties", "unevaluatedItems"];
 
 /// What a plugin says of itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -186,6 +194,15 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, String> {
     if file.capabilities.len().max(file.reasons.len()) > limits.metadata_entries_max as usize {
         return Err(format!("a list in it has more than {} entries", limits.metadata_entries_max));
     }
+    if let Some(reason) = file.reasons.iter().find(|reason| reason.is_empty() || quoted(reason, REASON_BYTES_MAX) != **reason) {
+        let shown = quoted(reason, REASON_BYTES_MAX);
+        return Err(format!("the reason `{shown}` has {} bytes, expected 1 to {REASON_BYTES_MAX}", reason.len()));
+    }
+    if file.reasons.len() > REASONS_MAX {
+        return Err(format!("it lists {} reasons, at most {REASONS_MAX} are kept apart", file.reasons.len()));
+    }
+    let config_schema = serde_json::Value::Object(file.config);
+    check_schema(&config_schema)?;
     if !["none", "per-part", "keyed", "global"].contains(&file.state.as_str()) {
         return Err(format!("`state` is `{}`, expected `none`, `per-part`, `keyed` or `global`", file.state));
     }
@@ -195,11 +212,50 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, String> {
         version: file.version,
         interface: file.interface,
         summary: file.summary,
-        config_schema: serde_json::Value::Object(file.config),
+        config_schema,
         capabilities: file.capabilities,
         reasons: file.reasons,
         state: file.state,
     })
+}
+
+/// Whether checking a configuration against the schema takes no longer than reading both.
+fn check_schema(schema: &serde_json::Value) -> Result<(), String> {
+    let (mut values, mut patterns) = (0_usize, 0_usize);
+    let mut left = vec![(schema, 1_usize)];
+    while let Some((value, depth)) = left.pop() {
+        values += 1;
+        if depth > SCHEMA_DEPTH_MAX || values > SCHEMA_VALUES_MAX {
+            return Err(format!("`config` is more than {SCHEMA_DEPTH_MAX} levels deep, or has more than {SCHEMA_VALUES_MAX} values"));
+        }
+        match value {
+            serde_json::Value::Object(map) => {
+                map.keys().try_for_each(|key| check_shown(key))?;
+                if let Some(refused) = SCHEMA_REFUSED.into_iter().find(|refused| map.contains_key(*refused)) {
+                    return Err(format!("`config` uses `{refused}`, which is not read: write the part out where it is needed"));
+                }
+                patterns += usize::from(map.contains_key("pattern"));
+                patterns += map.get("patternProperties").and_then(|patterns| patterns.as_object()).map_or(0, serde_json::Map::len);
+                left.extend(map.values().map(|value| (value, depth + 1)));
+            }
+            serde_json::Value::Array(list) => left.extend(list.iter().map(|value| (value, depth + 1))),
+            serde_json::Value::String(text) => check_shown(text)?,
+            _ => {}
+        }
+        if patterns > SCHEMA_PATTERNS_MAX {
+            return Err(format!("`config` has more than {SCHEMA_PATTERNS_MAX} patterns"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text of the schema may be shown as it is: `plugin inspect` prints it to whoever decides whether to trust the plugin.
+fn check_shown(text: &str) -> Result<(), String> {
+    let one_line = text.replace(['\n', '\t'], " ");
+    if quoted(&one_line, u32::MAX) == one_line {
+        return Ok(());
+    }
+    Err(format!("a text in `config` has control characters, or such as turn the text around: `{}`", quoted(text, 64)))
 }
 
 #[cfg(test)]
@@ -217,6 +273,18 @@ mod tests {
             (whole.replace("'0.1'", "'0.1'\nstate = 'some'"), "`state` is `some`"),
             (whole.replace("'missing'", "'a\\n'").replace("['a\\n']", "[\"a\\n\"]"), "control characters"),
             (whole.replace("version", "versoin"), "unknown field `versoin`"),
+            (whole.replace("'missing'", &format!("'{}'", "r".repeat(65))), "has 65 bytes, expected 1 to 64"),
+            (whole.replace("'missing'", &"'r',".repeat(257)), "lists 257 reasons"),
+            (format!("{whole}\n'$ref' = '#/$defs/a'"), "uses `$ref`"),
+            (format!("{whole}\ndescription = \"safe\\u202e\\u009b2J\""), "characters, or such as turn the text around: `safe  2J`"),
+            (format!("{whole}\nproperties.\"a\\u200b\".type = 'string'"), "turn the text around"),
+            (format!("{whole}\nallOf = [{{ anyOf = [{{ unevaluatedProperties = false }}] }}]"), "uses `unevaluatedProperties`"),
+            (format!("{whole}\nenum = [{}]", "1,".repeat(5000)), "more than 4096 values"),
+            (format!("{whole}\n[config{}]\ntype = 'object'", ".not".repeat(40)), "32 levels deep"),
+            (
+                format!("{whole}\n[config.patternProperties]\n{}", (0..65).map(|n| format!("'^{n}' = {{}}\n")).collect::<String>()),
+                "64 patterns",
+            ),
             ("#".repeat(MANIFEST_BYTES_MAX + 1), "larger than"),
         ] {
             let error = parse(text.as_bytes()).unwrap_err();

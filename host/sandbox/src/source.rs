@@ -92,13 +92,16 @@ impl Source {
         }
         let reader = self.reader.expect("it was opened above");
         let result = self.slot.call("next", |store, guest| {
+            store.data_mut().about_rows(rows_max as usize);
             let pulled = match guest.tidegate_plugin_source().reader().call_next(&mut *store, reader, rows_max, bytes_max)? {
                 Ok(GuestPull::Rows(pulled)) => pulled,
                 Ok(GuestPull::Idle(retry_ms)) => return Ok(Ok(Pull::Idle { retry_ms })),
                 Ok(GuestPull::Finished) => return Ok(Ok(Pull::Finished)),
                 Err(failure) => return Ok(Err(failure.into())),
             };
-            let rows: HostBatch = store.data_mut().table.delete(pulled.rows)?;
+            let state = store.data_mut();
+            let rows: HostBatch = state.table.delete(pulled.rows)?;
+            state.limiter.let_go(rows.kept_bytes);
             Ok(checked(rows.batch, pulled.cursor, rows_max))
         });
         if result.is_err() {

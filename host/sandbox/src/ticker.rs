@@ -2,7 +2,7 @@
 //!
 //! Invariant: it runs on a thread of its own and never as a task, because a task starves behind the very guest that it should
 //! stop. It holds the engine weakly and ends with the [`Ticker`]. This is also the only place that reads the machine's
-//! monotonic clock: deadlines of calls are wall time by nature and never reach a plugin or a result.
+//! monotonic clock and the processor time of a thread: limits of calls are real time by nature and never reach a plugin or a result.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -30,6 +30,13 @@ struct Shared {
 #[expect(clippy::disallowed_methods, reason = "deadlines of guest calls are wall time; plugins and results never see it")]
 pub(crate) fn monotonic_now() -> Instant {
     Instant::now()
+}
+
+/// Processor time that this thread has used.
+pub(crate) fn thread_cpu_now() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    // Neither part is ever negative.
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 impl Ticker {

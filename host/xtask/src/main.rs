@@ -10,6 +10,7 @@
 mod bench;
 mod command;
 mod demo;
+mod fuzz;
 mod plugins;
 mod repo;
 mod servers;
@@ -42,11 +43,16 @@ enum Task {
     Test(test::Options),
     /// Measure, side by side with a peer, and hold the figures against their bars
     Bench(bench::Options),
+    /// Feed the sandbox what nobody would write, for a bounded time
+    Fuzz(fuzz::Options),
     /// Check what no compiler checks: dependency arrows, sizes, names, where `unsafe` is
     Tidy,
 }
 
 fn main() -> ExitCode {
+    if let Some(compiled) = fuzz::as_compiler() {
+        return compiled;
+    }
     match perform(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -66,6 +72,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Demo(options) => demo::demo(&repo, &options),
         Task::Test(options) => test::test(&repo, &options),
         Task::Bench(options) => bench::bench(&repo, &options),
+        Task::Fuzz(options) => fuzz::fuzz(&repo, &options),
         Task::Tidy => tidy::tidy(&repo),
     }
 }

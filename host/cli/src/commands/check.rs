@@ -88,7 +88,10 @@ fn facts(config: &Config, pipeline: &PipelineConfig) -> Vec<(&'static str, Strin
         ("triggers", if triggers.is_empty() { "by hand only".to_owned() } else { triggers.join("; ") }),
         ("gate", format!("{} at confidence {}", rules.join(", "), pipeline.gate.confidence)),
         ("state", config.store.folder.display().to_string()),
-        ("plugins", format!("{}, {} of memory together", config.plugins.folder.display(), show_bytes(config.plugins.memory_bytes_max))),
+        (
+            "plugins",
+            format!("{}, {} of memory together", config.plugins.folder.display(), show_bytes(config.plugins.limits.memory_bytes_max)),
+        ),
     ]
 }
 

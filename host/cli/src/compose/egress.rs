@@ -47,25 +47,47 @@ impl Resolve for SystemResolver {
     }
 }
 
+/// What opens connections.
+pub trait Connect: Send + Sync {
+    /// A connection to `address`, and to no other.
+    fn connect(&self, address: SocketAddr) -> Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+}
+
+/// Connections of the system.
+pub struct SystemConnector;
+
+impl Connect for SystemConnector {
+    fn connect(&self, address: SocketAddr) -> Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>> {
+        Box::pin(TcpStream::connect(address))
+    }
+}
+
 /// The way out.
+#[derive(Clone)]
 pub struct NetEgress {
     resolver: Arc<dyn Resolve>,
+    connector: Arc<dyn Connect>,
 }
 
 impl NetEgress {
     /// A way out that asks `resolver` for addresses.
     pub fn new(resolver: Arc<dyn Resolve>) -> NetEgress {
-        NetEgress { resolver }
+        NetEgress::over(resolver, Arc::new(SystemConnector))
+    }
+
+    /// A way out whose connections are `connector`'s: nothing leaves this process but through it.
+    pub fn over(resolver: Arc<dyn Resolve>, connector: Arc<dyn Connect>) -> NetEgress {
+        NetEgress { resolver, connector }
     }
 }
 
 impl Egress for NetEgress {
     fn send(&self, exchange: &Exchange) -> Result<Answer, EgressError> {
-        let (within, resolver, exchange) = (exchange.within, Arc::clone(&self.resolver), exchange.clone());
+        let (within, way_out, exchange) = (exchange.within, self.clone(), exchange.clone());
         let timed_out = || EgressError::TimedOut { within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) };
         let (send, receive) = sync_channel(1);
         runtime()?.spawn(async move {
-            let answer = tokio::time::timeout(within, carry(resolver.as_ref(), exchange)).await;
+            let answer = tokio::time::timeout(within, carry(&way_out, exchange)).await;
             // The caller is gone when it waited long enough; the answer is then nobody's.
             let _ = send.send(answer);
         });
@@ -91,9 +113,9 @@ fn runtime() -> Result<&'static Handle, EgressError> {
     started.as_ref().map_err(|error| failed(format!("the thread that sends requests could not be started: {error}"), true))
 }
 
-async fn carry(resolver: &dyn Resolve, exchange: Exchange) -> Result<Answer, EgressError> {
-    let addresses = address::checked(resolver, &exchange.host, exchange.port).await?;
-    let stream = connect(&exchange.host, &addresses).await?;
+async fn carry(way_out: &NetEgress, exchange: Exchange) -> Result<Answer, EgressError> {
+    let addresses = address::checked(way_out.resolver.as_ref(), &exchange.host, exchange.port).await?;
+    let stream = connect(way_out.connector.as_ref(), &exchange.host, &addresses).await?;
     if exchange.is_tls {
         let stream = tls::handshake(&exchange.host, stream).await?;
         speak(TokioIo::new(stream), exchange).await
@@ -102,10 +124,10 @@ async fn carry(resolver: &dyn Resolve, exchange: Exchange) -> Result<Answer, Egr
     }
 }
 
-async fn connect(host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, EgressError> {
+async fn connect(connector: &dyn Connect, host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, EgressError> {
     let mut last = "it has no address".to_owned();
     for address in addresses.iter().take(ADDRESSES_MAX) {
-        let tried = tokio::time::timeout(Duration::from_millis(CONNECT_MS_MAX), TcpStream::connect(address)).await;
+        let tried = tokio::time::timeout(Duration::from_millis(CONNECT_MS_MAX), connector.connect(*address)).await;
         match tried {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = format!("`{address}`: {error}"),

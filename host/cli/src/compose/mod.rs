@@ -94,7 +94,7 @@ pub fn sandbox(config: &Config, state: &StateFolder) -> Result<Sandbox, Failure>
     let cache = state.compiled.clone().map(|folder| Arc::new(FolderCache(folder)) as Arc<dyn CompiledCache>);
     let program = std::env::current_exe().map_err(|error| anyhow::Error::new(error).context("could not find the program itself"))?;
     let sandbox = Sandbox::new(SandboxConfig {
-        memory_bytes_max: config.plugins.memory_bytes_max,
+        limits: config.plugins.limits,
         compiled: cache,
         mac_key: state.key,
         compiler: Compiler::Child { program, args: vec![COMPILE_COMMAND.to_owned()] },

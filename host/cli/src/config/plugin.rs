@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tidegate_pipeline::FailureRules;
 use tidegate_sandbox::HttpGrant;
 use tidegate_vocab::PluginName;
-use tidegate_vocab::limits::{DEAD_LETTERS_MAX, PLUGINS_MEMORY_BYTES_MAX, PluginLimits, STRIKE_WINDOW_MINUTES, STRIKES_MAX};
+use tidegate_vocab::limits::{DEAD_LETTERS_MAX, LimitKey, PluginLimits, STRIKE_WINDOW_MINUTES, STRIKES_MAX, SharedLimits};
 
 use super::InputConfig;
 use super::section::{self, Placed, Section};
@@ -28,8 +28,6 @@ pub struct PluginsConfig {
     pub folder: PathBuf,
     /// Whether every plugin must have an entry in `plugins.lock`. One with http or a secret must in any case.
     pub locked: bool,
-    /// Linear memory of all instances together.
-    pub memory_bytes_max: u64,
     /// Parts, newest first, that a new build is tried on beside the old one before it is used; 0 for none.
     pub shadow_batches: u32,
     /// The share of rows or cells that may come out differently before an operator has to accept it.
@@ -38,6 +36,8 @@ pub struct PluginsConfig {
     pub probation_calls: u32,
     /// When a plugin that fails is no longer called.
     pub failures: FailureRules,
+    /// What all plugins share.
+    pub limits: SharedLimits,
     /// Where the file names the folder.
     pub span: std::ops::Range<usize>,
 }
@@ -48,7 +48,7 @@ pub struct PluginConfig {
     /// What it was lent.
     pub grants: Grants,
     /// Limits that were written down.
-    overrides: Vec<(Limit, u64)>,
+    overrides: Vec<(&'static str, u64)>,
 }
 
 /// What a plugin was lent.
@@ -88,65 +88,24 @@ pub enum SecretOrigin {
     File(PathBuf),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Limit {
-    MemoryBytes,
-    TableEntries,
-    Instances,
-    CallMs,
-    HostCallBytes,
-    Resources,
-    LogLineBytes,
-    LogCallBytes,
-    OutputRows,
-    OutputBytes,
-    MetadataEntries,
-    MetadataBytes,
-    EgressBytes,
-}
-
-/// Key, limit, lowest and highest value; a `true` means that sizes such as `256MiB` are understood.
-const LIMITS: [(&str, Limit, u64, u64, bool); 13] = [
-    ("memory_bytes_max", Limit::MemoryBytes, 1 << 16, 4 << 30, true),
-    ("table_entries_max", Limit::TableEntries, 1, 10_000_000, false),
-    ("instances_max", Limit::Instances, 1, 1_000, false),
-    ("call_ms_max", Limit::CallMs, 1, 3_600_000, false),
-    ("host_call_bytes_max", Limit::HostCallBytes, 1 << 10, 4 << 30, true),
-    ("resources_max", Limit::Resources, 1, 1_000_000, false),
-    ("log_line_bytes_max", Limit::LogLineBytes, 16, 1 << 20, true),
-    ("log_call_bytes_max", Limit::LogCallBytes, 16, 64 << 20, true),
-    ("output_rows_max", Limit::OutputRows, 1, 1 << 28, false),
-    ("output_bytes_max", Limit::OutputBytes, 1 << 10, 4 << 30, true),
-    ("metadata_entries_max", Limit::MetadataEntries, 1, 1_000_000, false),
-    ("metadata_bytes_max", Limit::MetadataBytes, 16, 1 << 20, true),
-    ("egress_bytes_max", Limit::EgressBytes, 1 << 10, 4 << 30, true),
-];
-
 impl PluginConfig {
     /// The limits of the plugin, given those of its kind.
     pub fn limits(&self, of_kind: PluginLimits) -> PluginLimits {
         let mut limits = of_kind;
-        for (limit, value) in &self.overrides {
-            // Every bound of a 32-bit limit is below 2^32, so the value always fits.
-            let narrow = u32::try_from(*value).unwrap_or(u32::MAX);
-            match limit {
-                Limit::MemoryBytes => limits.memory_bytes_max = *value,
-                Limit::TableEntries => limits.table_entries_max = *value,
-                Limit::Instances => limits.instances_max = narrow,
-                Limit::CallMs => limits.call_ms_max = *value,
-                Limit::HostCallBytes => limits.host_call_bytes_max = *value,
-                Limit::Resources => limits.resources_max = narrow,
-                Limit::LogLineBytes => limits.log_line_bytes_max = narrow,
-                Limit::LogCallBytes => limits.log_call_bytes_max = narrow,
-                Limit::OutputRows => limits.output_rows_max = narrow,
-                Limit::OutputBytes => limits.output_bytes_max = *value,
-                Limit::MetadataEntries => limits.metadata_entries_max = narrow,
-                Limit::MetadataBytes => limits.metadata_bytes_max = narrow,
-                Limit::EgressBytes => limits.egress_bytes_max = *value,
-            }
+        for (key, value) in &self.overrides {
+            limits.set(key, *value);
         }
         limits
     }
+}
+
+/// The limits of a table that the section writes down.
+fn overrides(section: &Section<'_>, keys: &'static [LimitKey]) -> Vec<(&'static str, u64)> {
+    let value = |limit: &LimitKey| match limit.is_size {
+        true => section.bytes(limit.key, limit.low..=limit.high),
+        false => section.integer(limit.key, limit.low..=limit.high),
+    };
+    keys.iter().filter_map(|limit| Some((limit.key, value(limit)?))).collect()
 }
 
 pub(super) fn plugins(root: &Section<'_>, folder: &Path) -> PluginsConfig {
@@ -155,7 +114,7 @@ pub(super) fn plugins(root: &Section<'_>, folder: &Path) -> PluginsConfig {
     let mut config = PluginsConfig {
         folder: folder.join("plugins"),
         locked: false,
-        memory_bytes_max: PLUGINS_MEMORY_BYTES_MAX,
+        limits: SharedLimits::DEFAULT,
         shadow_batches: SHADOW_BATCHES,
         shadow_change_max: SHADOW_CHANGE_MAX,
         probation_calls: PROBATION_CALLS,
@@ -169,12 +128,14 @@ pub(super) fn plugins(root: &Section<'_>, folder: &Path) -> PluginsConfig {
         config.span = path.span;
     }
     config.locked = section.flag("locked").unwrap_or(false);
-    config.memory_bytes_max = section.bytes("memory_bytes_max", 1 << 16..=1 << 44).unwrap_or(config.memory_bytes_max);
     let small = |key: &str, default: u32| section.integer(key, 0..=10_000).and_then(|value| u32::try_from(value).ok()).unwrap_or(default);
     config.shadow_batches = small("shadow_batches", config.shadow_batches);
     config.probation_calls = small("probation_calls", config.probation_calls);
     config.shadow_change_max = section.number("shadow_change_max", 0.0..=1.0).unwrap_or(config.shadow_change_max);
     config.failures = failure_rules(&section, failures);
+    for (key, value) in overrides(&section, SharedLimits::KEYS) {
+        config.limits.set(key, value);
+    }
     section.finish();
     config
 }
@@ -211,11 +172,7 @@ pub(super) fn plugin_tables(
 }
 
 fn plugin_table(section: Section<'_>, folder: &Path, inputs: &BTreeMap<String, InputConfig>) -> PluginConfig {
-    let mut config = PluginConfig::default();
-    for (key, limit, low, high, is_size) in LIMITS {
-        let value = if is_size { section.bytes(key, low..=high) } else { section.integer(key, low..=high) };
-        config.overrides.extend(value.map(|value| (limit, value)));
-    }
+    let mut config = PluginConfig { overrides: overrides(&section, PluginLimits::KEYS), ..PluginConfig::default() };
     if let Some(grant) = section.section("grant") {
         config.grants = grants(grant, folder, inputs);
     }

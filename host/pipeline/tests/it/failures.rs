@@ -220,7 +220,7 @@ async fn another_component_cleans_what_was_set_aside_by_itself() {
     let mut pipeline = life.open().await;
     ingest_all(&mut pipeline).await.unwrap();
     let mended: PluginStep<dyn CleanPort> = PluginStep { digest: Digest::of("mended"), ..step("clip", Box::new(ClipFirst) as _) };
-    pipeline.replace(Replacement::Cleaner(0, mended)).await.unwrap();
+    pipeline.replace(vec![Replacement::Cleaner(0, mended)]).await.unwrap();
     ingest_all(&mut pipeline).await.unwrap();
     assert_eq!(life.cleaned(&pipeline).await, all_parts());
     assert_eq!(life.story().await, ["dead-letter", "dead-letter-cleaned"]);
@@ -234,7 +234,7 @@ async fn rows_that_were_given_up_stay_out_behind_every_chain() {
     let dropped = drop_dead_letter(&mut pipeline, 1, "ada", "a broken sensor").await.unwrap();
     assert_eq!((dropped.first_row, dropped.row_count), (100, 50));
     let mended: PluginStep<dyn CleanPort> = PluginStep { digest: Digest::of("mended"), ..step("clip", Box::new(ClipFirst) as _) };
-    pipeline.replace(Replacement::Cleaner(0, mended)).await.unwrap();
+    pipeline.replace(vec![Replacement::Cleaner(0, mended)]).await.unwrap();
     ingest_all(&mut pipeline).await.unwrap();
     run_once(&mut pipeline, None).await.unwrap();
     assert!(!life.cleaned(&pipeline).await.contains(&100));

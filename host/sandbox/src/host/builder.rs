@@ -1,7 +1,7 @@
 //! `rows.builder`: makes a batch, column by column.
 //!
-//! Invariant: a builder never holds more than `output_rows_max` rows and `output_bytes_max` bytes; names, types and roles are
-//! checked when it is made, text when it is pushed.
+//! Invariant: a builder never holds more than `output_rows_max` rows, and all batches that one instance makes never more than
+//! `output_bytes_max` bytes; names, types and roles are checked when it is made, text when it is pushed.
 
 use std::sync::Arc;
 
@@ -25,7 +25,8 @@ pub struct HostBuilder {
     columns: Vec<GrowingColumn>,
     /// What was wrong with the columns; every later call says so, because a constructor cannot.
     broken: Option<DataError>,
-    bytes: u64,
+    /// What the host keeps for it on the guest's account.
+    kept_bytes: u64,
 }
 
 struct GrowingColumn {
@@ -49,6 +50,9 @@ pub(crate) fn checked_column(column: &Column, limits: &PluginLimits) -> Result<(
     let name = quoted(&column.name, limits.metadata_bytes_max);
     if column.name.is_empty() || name != column.name {
         return Err(data_error(BAD_VALUE, "a column's name is 1 to `metadata_bytes_max` bytes without control characters"));
+    }
+    if quoted(&column.role, limits.metadata_bytes_max) != column.role {
+        return Err(data_error(BAD_VALUE, "a column's role is at most `metadata_bytes_max` bytes without control characters"));
     }
     let dtype = DType::from_word(&column.dtype)
         .ok_or_else(|| data_error(WRONG_TYPE, format!("this host has no type of the name given for `{name}`")))?;
@@ -94,7 +98,7 @@ fn nulls_of(valid: &[u8], rows: usize) -> Result<Option<NullBuffer>, DataError> 
 
 impl HostBuilder {
     fn new(columns: &[Column], limits: &PluginLimits) -> HostBuilder {
-        let mut builder = HostBuilder { columns: Vec::new(), broken: None, bytes: 0 };
+        let mut builder = HostBuilder { columns: Vec::new(), broken: None, kept_bytes: 0 };
         if columns.len() > limits.metadata_entries_max as usize {
             builder.broken = Some(data_error(OVER_LIMIT, format!("a batch has at most {} columns", limits.metadata_entries_max)));
             return builder;
@@ -119,8 +123,8 @@ impl HostBuilder {
         builder
     }
 
-    /// Makes room for `rows` more values of `bytes` bytes in a column, or says why there is none.
-    fn grow(&mut self, column: u32, rows: usize, bytes: usize, valid: &[u8], limits: &PluginLimits) -> Result<&mut GrowingColumn, Fault> {
+    /// Makes room for `rows` more values in a column, or says why there is none.
+    fn grow(&mut self, column: u32, rows: usize, valid: &[u8], limits: &PluginLimits) -> Result<&mut GrowingColumn, Fault> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone().into());
         }
@@ -135,11 +139,6 @@ impl HostBuilder {
         if total as u64 > u64::from(limits.output_rows_max) {
             return Err(data_error(OVER_LIMIT, format!("`output_rows_max` is {}", limits.output_rows_max)).into());
         }
-        let held = self.bytes.saturating_add(bytes as u64).saturating_add(rows as u64);
-        if held > limits.output_bytes_max {
-            return Err(data_error(OVER_LIMIT, format!("`output_bytes_max` is {}", limits.output_bytes_max)).into());
-        }
-        self.bytes = held;
         Ok(column)
     }
 
@@ -162,6 +161,12 @@ impl HostBuilder {
 }
 
 impl GrowingColumn {
+    /// What it takes before it has a value.
+    fn own_bytes(&self) -> u64 {
+        let role = if let Role::Probability(class) = &self.role { class.len() } else { 0 };
+        (size_of::<GrowingColumn>() + self.name.len() + role) as u64
+    }
+
     /// Appends the validity of `rows` values that were just appended.
     fn push_valid(&mut self, valid: &[u8], rows: usize) {
         let before = self.values.len() - rows;
@@ -281,14 +286,27 @@ fn push(
     with: impl FnOnce(&mut GrowingColumn) -> Result<(), Fault>,
 ) -> Reply<()> {
     let state = store.data_mut();
+    state.count_call()?;
     let limits = state.limits;
+    // A value and a byte of its validity.
+    let bytes = bytes as u64 + rows as u64;
+    if let Err(hit) = state.limiter.keep(bytes) {
+        state.limiter.reached(hit.limit, || hit.at.clone());
+        return reply(Err(data_error(OVER_LIMIT, hit.to_string()).into()));
+    }
     let result = state.table.get_mut(this).map_err(Fault::from);
-    let result = result.and_then(|builder| with(builder.grow(column, rows, bytes, valid, &limits)?));
+    let result = result.and_then(|builder| {
+        with(builder.grow(column, rows, valid, &limits)?)?;
+        builder.kept_bytes += bytes;
+        Ok(())
+    });
+    if result.is_err() {
+        state.limiter.let_go(bytes);
+    }
     if let Err(Fault::Data(error)) = &result
         && error.code == OVER_LIMIT
     {
-        let limit = ["output_rows_max", "output_bytes_max"].into_iter().find(|limit| error.message.contains(limit));
-        state.limiter.reached(limit.unwrap_or("metadata_entries_max"), || format!("it made too large a batch: {}", error.message));
+        state.limiter.reached("output_rows_max", || format!("it made too large a batch: {}", error.message));
     }
     reply(result)
 }
@@ -297,12 +315,17 @@ fn push(
 pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let mut rows = linker.instance(INTERFACE)?;
     rows.resource("builder", ResourceType::host::<HostBuilder>(), |mut store, rep| {
-        store.data_mut().table.delete(Resource::<HostBuilder>::new_own(rep))?;
+        let state: &mut HostState = store.data_mut();
+        let builder = state.table.delete(Resource::<HostBuilder>::new_own(rep))?;
+        state.limiter.let_go(builder.kept_bytes);
         Ok(())
     })?;
     rows.func_wrap("[constructor]builder", |mut store, (columns,): (Vec<Column>,)| {
         let state: &mut HostState = store.data_mut();
-        let builder = HostBuilder::new(&columns, &state.limits);
+        state.count_call()?;
+        let mut builder = HostBuilder::new(&columns, &state.limits);
+        builder.kept_bytes = builder.columns.iter().map(GrowingColumn::own_bytes).sum();
+        state.limiter.keep(builder.kept_bytes)?;
         if builder.broken.as_ref().is_some_and(|error| error.code == OVER_LIMIT) {
             state.limiter.reached("metadata_entries_max", || format!("it made a batch of {} columns", columns.len()));
         }
@@ -327,10 +350,18 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
     })?;
     rows.func_wrap("[static]builder.finish", |mut store, (this,): (This,)| {
         let state: &mut HostState = store.data_mut();
+        state.count_call()?;
         let builder = state.table.delete(this)?;
+        let kept_bytes = builder.kept_bytes;
         match builder.finish() {
-            Ok(batch) => reply(state.table.push(HostBatch::new(batch, |_| true)).map_err(Fault::from)),
-            Err(error) => reply(Err(error.into())),
+            Ok(batch) => {
+                let batch = HostBatch { kept_bytes, ..HostBatch::new(batch, |_| true) };
+                reply(state.table.push(batch).map_err(Fault::from))
+            }
+            Err(error) => {
+                state.limiter.let_go(kept_bytes);
+                reply(Err(error.into()))
+            }
         }
     })
 }
@@ -378,8 +409,8 @@ mod tests {
         uneven.columns[0].push_f64(vec![1.0], &[]).ok().unwrap();
         assert_eq!(code(uneven.columns[0].push_i64(vec![1], &[])), WRONG_TYPE);
         assert_eq!(code(uneven.columns[0].push_raw(&[0; 7], &[])), WRONG_LENGTH);
-        assert_eq!(code(uneven.grow(2, 1, 8, &[], &PluginLimits::SOURCE)), NO_SUCH_COLUMN);
-        assert_eq!(code(uneven.grow(1, 2, 16, &[1], &PluginLimits::SOURCE)), WRONG_LENGTH);
+        assert_eq!(code(uneven.grow(2, 1, &[], &PluginLimits::SOURCE)), NO_SUCH_COLUMN);
+        assert_eq!(code(uneven.grow(1, 2, &[1], &PluginLimits::SOURCE)), WRONG_LENGTH);
         assert_eq!(uneven.finish().unwrap_err().code, WRONG_LENGTH);
         let mut twice = builder(&["f64", "f64"]);
         twice.broken = HostBuilder::new(&[twice_named(), twice_named()], &PluginLimits::SOURCE).broken;

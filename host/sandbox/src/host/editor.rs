@@ -27,6 +27,8 @@ pub struct HostEditor {
     /// For each row 0, or one more than the number of the reason it was dropped for; empty while no row was.
     dropped_by: Vec<u16>,
     reasons: Arc<[String]>,
+    /// What the host keeps for it on the guest's account: added columns and written text.
+    pub(crate) kept_bytes: u64,
 }
 
 /// What an editor did.
@@ -45,7 +47,13 @@ impl HostEditor {
             let array = view.batch.rows.column(*index);
             EditedColumn::new(schema.field(*index).name(), view.batch.roles[*index].clone(), Some(*index), array)
         };
-        HostEditor { columns: view.granted.iter().map(edited).collect(), input: view.batch.clone(), dropped_by: Vec::new(), reasons }
+        HostEditor {
+            columns: view.granted.iter().map(edited).collect(),
+            input: view.batch.clone(),
+            dropped_by: Vec::new(),
+            reasons,
+            kept_bytes: 0,
+        }
     }
 
     fn rows(&self) -> usize {
@@ -198,11 +206,38 @@ fn check_bounds(low: f64, high: f64) -> Result<(), DataError> {
     if low <= high { Ok(()) } else { Err(data_error(BAD_VALUE, format!("the bounds {low} and {high} are not a range"))) }
 }
 
+/// A cell of an added column that holds no text, with its validity.
+const CELL_BYTES_MAX: usize = 9;
+/// What a window of text takes besides its text, so that many small ones are not free.
+const WINDOW_BYTES: usize = 256;
+
 type This = Resource<HostEditor>;
 
 fn edit<T>(mut store: StoreContextMut<'_, HostState>, this: &This, with: impl FnOnce(&mut HostEditor) -> Result<T, DataError>) -> Reply<T> {
-    let editor = store.data_mut().table.get_mut(this).map_err(Fault::from);
+    let state = store.data_mut();
+    state.count_call()?;
+    let editor = state.table.get_mut(this).map_err(Fault::from);
     reply(editor.and_then(|editor| with(editor).map_err(Fault::from)))
+}
+
+/// [`edit`] for what makes the host keep `bytes` more until the call has ended.
+fn edit_keeping<T>(
+    mut store: StoreContextMut<'_, HostState>,
+    this: &This,
+    bytes: usize,
+    with: impl FnOnce(&mut HostEditor) -> Result<T, DataError>,
+) -> Reply<T> {
+    let state = store.data_mut();
+    let bytes = bytes as u64;
+    if let Err(hit) = state.limiter.keep(bytes) {
+        state.limiter.reached(hit.limit, || hit.at.clone());
+        return reply(Err(data_error(OVER_LIMIT, hit.to_string()).into()));
+    }
+    match state.table.get_mut(this) {
+        Ok(editor) => editor.kept_bytes += bytes,
+        Err(error) => return reply(Err(error.into())),
+    }
+    edit(store, this, with)
 }
 
 /// Links `editor`.
@@ -233,7 +268,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
     add_writes(&mut rows)?;
     rows.func_wrap("[method]editor.add-column", |store: StoreContextMut<'_, HostState>, (this, column): (This, Column)| {
         let limits = store.data().limits;
-        edit(store, &this, |editor| editor.add_column(&column, &limits))
+        let rows = store.data().table.get(&this)?.rows();
+        let bytes = rows * CELL_BYTES_MAX + column.name.len();
+        edit_keeping(store, &this, bytes, |editor| editor.add_column(&column, &limits))
     })?;
     rows.func_wrap("[method]editor.drop-column", |store, (this, column): (This, u32)| {
         edit(store, &this, |editor| {
@@ -253,7 +290,8 @@ fn add_writes(rows: &mut wasmtime::component::LinkerInstance<'_, HostState>) -> 
         edit(store, &this, |editor| editor.column(column)?.write_i64(start, values, &valid))
     })?;
     rows.func_wrap("[method]editor.write-text", |store, (this, column, start, values, valid): Write<TextValues>| {
-        edit(store, &this, |editor| editor.column(column)?.write_text(start, values, &valid))
+        let bytes = values.bytes.len() + values.offsets.len() * size_of::<u32>() + WINDOW_BYTES;
+        edit_keeping(store, &this, bytes, |editor| editor.column(column)?.write_text(start, values, &valid))
     })?;
     rows.func_wrap("[method]editor.write-raw", |store, (this, column, start, values, valid): Write<Vec<u8>>| {
         edit(store, &this, |editor| editor.column(column)?.write_raw(start, &values, &valid))

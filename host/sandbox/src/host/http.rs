@@ -51,6 +51,7 @@ impl From<LimitHit> for Stop {
 
 impl Host for HostState {
     fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, Failure>> {
+        self.count_call()?;
         match self.respond(request) {
             Ok(response) => Ok(Ok(response)),
             Err(Stop::Failure(failure)) => Ok(Err(failure)),
@@ -111,6 +112,7 @@ impl HostState {
 
     fn exchange(&mut self, hop: &Hop, headers: Vec<(String, String)>) -> Result<Answer, Stop> {
         let left = self.egress_bytes_left.checked_sub(hop.body.len() as u64).ok_or_else(|| self.out_of_bytes())?;
+        self.egress_connections_left = self.egress_connections_left.checked_sub(1).ok_or_else(|| self.out_of_connections())?;
         // What is left of the call after a request that failed is the guest's, to say so and to end well.
         let within = self.time_left()?.mul_f64(0.9);
         let exchange = Exchange {
@@ -140,6 +142,11 @@ impl HostState {
     fn out_of_bytes(&self) -> LimitHit {
         let most = self.limits.egress_bytes_max;
         LimitHit { limit: "egress_bytes_max", at: format!("its requests and their answers have more than {most} bytes in one call") }
+    }
+
+    fn out_of_connections(&self) -> LimitHit {
+        let most = self.limits.egress_connections_max;
+        LimitHit { limit: "egress_connections_max", at: format!("its requests and their redirects need more than {most} connections") }
     }
 
     fn egress_failure(&self, target: &Target, error: &EgressError) -> Failure {

@@ -229,16 +229,46 @@ pub(crate) fn forget_origin(headers: &mut Vec<(String, String)>) {
 }
 
 /// `bytes` without any trace of the secrets that went out.
-pub(crate) fn redacted(mut bytes: Vec<u8>, secrets: &[SecretValue]) -> Vec<u8> {
-    for trace in secrets.iter().flat_map(SecretValue::traces) {
-        let trace = trace.as_bytes();
-        let mut from = 0;
-        while let Some(at) = bytes[from..].windows(trace.len()).position(|found| found == trace) {
-            bytes.splice(from + at..from + at + trace.len(), REDACTED.iter().copied());
-            from += at + REDACTED.len();
+///
+/// One pass a trace, whatever the bytes are: the other side chooses them, and may know the secret.
+pub(crate) fn redacted(bytes: Vec<u8>, secrets: &[SecretValue]) -> Vec<u8> {
+    secrets.iter().flat_map(SecretValue::traces).fold(bytes, |bytes, trace| without(bytes, trace.as_bytes()))
+}
+
+/// `bytes` with [`REDACTED`] where `trace` was: the search of Knuth, Morris and Pratt.
+fn without(bytes: Vec<u8>, trace: &[u8]) -> Vec<u8> {
+    let borders = borders(trace);
+    let (mut shown, mut rest, mut matched) = (Vec::new(), 0, 0);
+    for (at, byte) in bytes.iter().enumerate() {
+        while matched > 0 && trace[matched] != *byte {
+            matched = borders[matched - 1];
+        }
+        matched += usize::from(trace[matched] == *byte);
+        if matched == trace.len() {
+            shown.extend_from_slice(&bytes[rest..at + 1 - trace.len()]);
+            shown.extend_from_slice(REDACTED);
+            (rest, matched) = (at + 1, 0);
         }
     }
-    bytes
+    if rest == 0 {
+        return bytes;
+    }
+    shown.extend_from_slice(&bytes[rest..]);
+    shown
+}
+
+/// For each beginning of `trace`, the length of the longest other beginning of it that it ends with.
+fn borders(trace: &[u8]) -> Vec<usize> {
+    let mut borders = vec![0; trace.len()];
+    let mut length = 0;
+    for at in 1..trace.len() {
+        while length > 0 && trace[length] != trace[at] {
+            length = borders[length - 1];
+        }
+        length += usize::from(trace[length] == trace[at]);
+        borders[at] = length;
+    }
+    borders
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `inputs`: byte streams that the operator lends by name.
 //!
 //! Invariant: whatever can block runs on a thread of its own and is waited for no longer than the call has left. A read that
-//! does not come back costs that thread, never the caller's.
+//! does not come back costs that thread, never the caller's, and such threads are counted.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,12 +12,18 @@ use crate::bindings::shared::failures::Failure;
 use crate::bindings::shared::inputs::{Host, HostInput as HostInputCalls};
 use crate::call::quoted;
 use crate::grants::{Input, InputError};
-use crate::limiter::LimitHit;
+use crate::limiter::{LimitHit, Limiter};
 
 use super::HostState;
 
 /// An open input in the resource table.
-pub struct HostInput(Arc<Mutex<Box<dyn Input>>>);
+pub struct HostInput {
+    input: Arc<Mutex<Box<dyn Input>>>,
+    _open: OpenInput,
+}
+
+/// Counts the inputs of an instance that are open: one share each.
+pub(crate) type OpenInput = Arc<()>;
 
 type Task = Box<dyn FnOnce() + Send>;
 
@@ -28,12 +34,16 @@ pub(crate) struct BlockingThread {
 }
 
 impl BlockingThread {
-    fn submit(&mut self, task: Task) -> std::io::Result<()> {
+    fn submit(&mut self, task: Task, limiter: &Limiter) -> wasmtime::Result<()> {
         let tasks = match self.tasks.take() {
             Some(tasks) => tasks,
             None => {
                 let (send, receive): (SyncSender<Task>, Receiver<Task>) = sync_channel(1);
-                let serve = move || receive.iter().for_each(|task| task());
+                let waiting = limiter.waiting()?;
+                let serve = move || {
+                    receive.iter().for_each(|task| task());
+                    drop(waiting);
+                };
                 std::thread::Builder::new().name("plugin-blocking".into()).spawn(serve)?;
                 send
             }
@@ -50,10 +60,11 @@ impl HostState {
     pub(crate) fn waited_for<T: Send + 'static>(&mut self, work: impl FnOnce() -> T + Send + 'static) -> wasmtime::Result<Option<T>> {
         let left = self.time_left()?;
         let (send, receive) = sync_channel(1);
-        self.blocking.submit(Box::new(move || {
+        let task: Task = Box::new(move || {
             // The receiver is gone when the call ran out of time; the result is then nobody's.
             let _ = send.send(work());
-        }))?;
+        });
+        self.blocking.submit(task, &self.limiter)?;
         match receive.recv_timeout(left) {
             Ok(result) => Ok(Some(result)),
             Err(RecvTimeoutError::Timeout) => {
@@ -83,6 +94,16 @@ impl HostState {
         Failure { code: INPUT_FAILED, message, retryable: error.retryable, retry_after_ms: None }
     }
 
+    /// An open input, for one call of it.
+    fn counted(&mut self, input: &Resource<HostInput>) -> wasmtime::Result<Arc<Mutex<Box<dyn Input>>>> {
+        self.count_call()?;
+        Ok(Arc::clone(&self.table.get(input)?.input))
+    }
+
+    fn inputs_open(&self) -> u32 {
+        u32::try_from(Arc::strong_count(&self.open_inputs) - 1).unwrap_or(u32::MAX)
+    }
+
     fn check_input(&mut self, name: &str) -> Result<(), Failure> {
         if self.grants.allows_input(name) {
             return Ok(());
@@ -98,6 +119,7 @@ const INPUT_FAILED: u16 = 10;
 
 impl Host for HostState {
     fn entries(&mut self, name: String) -> wasmtime::Result<Result<Vec<String>, Failure>> {
+        self.count_call()?;
         if let Err(denied) = self.check_input(&name) {
             return Ok(Err(denied));
         }
@@ -106,12 +128,20 @@ impl Host for HostState {
     }
 
     fn open(&mut self, entry: String) -> wasmtime::Result<Result<Resource<HostInput>, Failure>> {
+        self.count_call()?;
         if let Err(denied) = self.check_input(&entry) {
             return Ok(Err(denied));
         }
+        let most = self.limits.open_inputs_max;
+        if self.inputs_open() >= most {
+            return Err(LimitHit { limit: "open_inputs_max", at: format!("it held {most} inputs open at once") }.into());
+        }
         let inputs = Arc::clone(&self.inputs);
         match self.bounded(move || inputs.open(&entry))? {
-            Ok(input) => Ok(Ok(self.table.push(HostInput(Arc::new(Mutex::new(input))))?)),
+            Ok(input) => {
+                let input = HostInput { input: Arc::new(Mutex::new(input)), _open: Arc::clone(&self.open_inputs) };
+                Ok(Ok(self.table.push(input)?))
+            }
             Err(failure) => Ok(Err(failure)),
         }
     }
@@ -119,12 +149,12 @@ impl Host for HostState {
 
 impl HostInputCalls for HostState {
     fn byte_count(&mut self, input: Resource<HostInput>) -> wasmtime::Result<Result<u64, Failure>> {
-        let input = Arc::clone(&self.table.get(&input)?.0);
+        let input = self.counted(&input)?;
         self.bounded(move || input.lock().unwrap_or_else(PoisonError::into_inner).byte_count())
     }
 
     fn generation(&mut self, input: Resource<HostInput>) -> wasmtime::Result<Result<String, Failure>> {
-        let input = Arc::clone(&self.table.get(&input)?.0);
+        let input = self.counted(&input)?;
         self.bounded(move || input.lock().unwrap_or_else(PoisonError::into_inner).generation())
     }
 
@@ -138,7 +168,7 @@ impl HostInputCalls for HostState {
             };
             return Err(hit.into());
         }
-        let input = Arc::clone(&self.table.get(&input)?.0);
+        let input = self.counted(&input)?;
         self.bounded(move || {
             let mut bytes = input.lock().unwrap_or_else(PoisonError::into_inner).read(offset, count)?;
             bytes.truncate(count as usize);

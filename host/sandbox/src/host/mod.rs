@@ -12,7 +12,7 @@ pub(crate) mod http_rules;
 pub(crate) mod inputs;
 pub(crate) mod kernels;
 pub(crate) mod list;
-mod log;
+pub(crate) mod log;
 pub(crate) mod report;
 pub(crate) mod rows;
 pub(crate) mod wasi;
@@ -20,7 +20,7 @@ pub(crate) mod wasi;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tidegate_vocab::limits::PluginLimits;
+use tidegate_vocab::limits::{PluginLimits, ROWS_CPU_FREE_MS};
 use tidegate_vocab::{Clock, PluginName};
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
@@ -30,10 +30,10 @@ use crate::bindings::shared;
 use crate::bindings::shared::failures::Failure;
 use crate::egress::Egress;
 use crate::grants::{Grants, Inputs, LogLevel, PluginSettings};
-use crate::limiter::{LimitHit, Limiter, MemoryBudget};
-use crate::ticker::monotonic_now;
+use crate::limiter::{LimitHit, Limiter, Place};
+use crate::ticker::{monotonic_now, thread_cpu_now};
 
-use log::CallLog;
+use log::{CallLog, LogRate};
 
 /// What one store holds besides the guest.
 pub(crate) struct HostState {
@@ -48,26 +48,40 @@ pub(crate) struct HostState {
     /// The line that would have granted what was denied in the present call.
     pub(crate) denied: Option<String>,
     deadline: Instant,
+    /// Processor time of the calling thread when the present call began.
+    cpu_began: Duration,
+    /// Rows that the present call is about; `None` when it is about none.
+    rows: Option<u64>,
+    host_calls_left: u64,
     grants: Grants,
     inputs: Arc<dyn Inputs>,
     egress: Arc<dyn Egress>,
     /// Bytes of bodies that the present call may still send and receive.
     egress_bytes_left: u64,
+    egress_connections_left: u32,
     clock: Arc<dyn Clock>,
+    open_inputs: inputs::OpenInput,
     blocking: inputs::BlockingThread,
     wasi: WasiCtx,
 }
 
 impl HostState {
-    pub(crate) fn new(plugin: &PluginName, settings: &PluginSettings, reasons: Arc<[String]>, budget: Arc<MemoryBudget>) -> HostState {
+    pub(crate) fn new(
+        plugin: &PluginName,
+        settings: &PluginSettings,
+        reasons: Arc<[String]>,
+        log_rate: Arc<LogRate>,
+        place: Place,
+    ) -> HostState {
         let limits = settings.limits;
-        let log = Arc::new(Mutex::new(CallLog::new(plugin.clone(), &limits, Arc::clone(&settings.log))));
+        let call_log = CallLog::new(plugin.clone(), &limits, Arc::clone(&settings.log), log_rate);
+        let log = Arc::new(Mutex::new(call_log));
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.resources_max).unwrap_or(usize::MAX));
         HostState {
             plugin: plugin.clone(),
             limits,
-            limiter: Limiter::new(limits, budget),
+            limiter: Limiter::new(limits, place),
             table,
             wasi: wasi::nothing_behind_it(plugin, &log, &limits),
             log,
@@ -75,19 +89,28 @@ impl HostState {
             scratch: rows::Scratch::default(),
             denied: None,
             deadline: monotonic_now(),
+            cpu_began: Duration::ZERO,
+            rows: None,
+            host_calls_left: limits.host_calls_max,
             grants: settings.grants.clone(),
             inputs: Arc::clone(&settings.inputs),
             egress: Arc::clone(&settings.egress),
             egress_bytes_left: limits.egress_bytes_max,
+            egress_connections_left: limits.egress_connections_max,
             clock: Arc::clone(&settings.clock),
+            open_inputs: inputs::OpenInput::default(),
             blocking: inputs::BlockingThread::default(),
         }
     }
 
-    /// Starts a call: a fresh deadline and a fresh allowance of log.
+    /// Starts a call on this thread: fresh deadlines and fresh allowances.
     pub(crate) fn start_call(&mut self) {
         self.deadline = monotonic_now() + Duration::from_millis(self.limits.call_ms_max.min(MS_MAX));
+        self.cpu_began = thread_cpu_now();
+        self.rows = None;
+        self.host_calls_left = self.limits.host_calls_max;
         self.egress_bytes_left = self.limits.egress_bytes_max;
+        self.egress_connections_left = self.limits.egress_connections_max;
         self.limiter.hit = None;
         self.denied = None;
         self.log.lock().unwrap_or_else(PoisonError::into_inner).start_call();
@@ -107,6 +130,43 @@ impl HostState {
     pub(crate) fn time_left(&self) -> Result<Duration, LimitHit> {
         let left = self.deadline.saturating_duration_since(monotonic_now());
         if left.is_zero() { Err(self.out_of_time()) } else { Ok(left) }
+    }
+
+    /// Says how many rows the present call is about, for its allowance of processor time.
+    pub(crate) fn about_rows(&mut self, rows: usize) {
+        self.rows = Some(rows as u64);
+    }
+
+    /// Whether the call may go on, by the clock on the wall and by what it used of the processor. Asked at every tick.
+    pub(crate) fn check_time(&self) -> Result<(), LimitHit> {
+        self.time_left()?;
+        let used = thread_cpu_now().saturating_sub(self.cpu_began);
+        let most = self.limits.call_cpu_ms_max;
+        if used > Duration::from_millis(most) {
+            return Err(LimitHit { limit: "call_cpu_ms_max", at: format!("the call used more than {most} ms of processor time") });
+        }
+        let Some(rows) = self.rows else { return Ok(()) };
+        let each = self.limits.row_cpu_us_max;
+        let most = Duration::from_millis(ROWS_CPU_FREE_MS).saturating_add(Duration::from_micros(each.saturating_mul(rows)));
+        if used > most {
+            let at = format!("the call used more than {} ms of processor time, which is what {rows} rows may cost", most.as_millis());
+            return Err(LimitHit { limit: "row_cpu_us_max", at });
+        }
+        Ok(())
+    }
+
+    /// Counts one call of a host function.
+    pub(crate) fn count_call(&mut self) -> wasmtime::Result<()> {
+        match self.host_calls_left.checked_sub(1) {
+            Some(left) => {
+                self.host_calls_left = left;
+                Ok(())
+            }
+            None => {
+                let most = self.limits.host_calls_max;
+                Err(LimitHit { limit: "host_calls_max", at: format!("it called host functions more than {most} times") }.into())
+            }
+        }
     }
 
     pub(crate) fn out_of_time(&self) -> LimitHit {

@@ -93,6 +93,7 @@ impl HostState {
         report: &Resource<HostReport>,
         with: impl FnOnce(&mut HostReport) -> Result<(), DataError>,
     ) -> wasmtime::Result<Result<(), DataError>> {
+        self.count_call()?;
         let result = with(self.table.get_mut(report)?);
         if let Err(error) = &result
             && error.code == OVER_LIMIT

@@ -24,13 +24,15 @@ pub struct HostBatch {
     pub(crate) batch: Batch,
     /// The numbers, in `batch`, of the columns that the plugin sees.
     pub(crate) granted: Vec<usize>,
+    /// What the host keeps for it on the guest's account; 0 for one of the host's own.
+    pub(crate) kept_bytes: u64,
 }
 
 impl HostBatch {
     /// A view of the columns whose role `is_granted`.
     pub(crate) fn new(batch: Batch, is_granted: fn(&Role) -> bool) -> HostBatch {
         let granted = batch.roles.iter().enumerate().filter(|(_, role)| is_granted(role)).map(|(index, _)| index).collect();
-        HostBatch { batch, granted }
+        HostBatch { batch, granted, kept_bytes: 0 }
     }
 
     /// What the plugin is told about the columns it sees.
@@ -198,6 +200,7 @@ fn read<T>(
     with: impl FnOnce(&ArrayRef, &mut Scratch) -> Result<T, Fault>,
 ) -> super::Reply<T> {
     let state = store.data_mut();
+    state.count_call()?;
     let run = || {
         let window = state.table.get(&batch)?.window(column, start, count)?;
         with(&window, &mut state.scratch)
@@ -209,14 +212,20 @@ fn read<T>(
 pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let mut rows = linker.instance(INTERFACE)?;
     rows.resource("batch", ResourceType::host::<HostBatch>(), |mut store, rep| {
-        store.data_mut().table.delete(Resource::<HostBatch>::new_own(rep))?;
+        let state: &mut HostState = store.data_mut();
+        let batch = state.table.delete(Resource::<HostBatch>::new_own(rep))?;
+        state.limiter.let_go(batch.kept_bytes);
         Ok(())
     })?;
-    rows.func_wrap("[method]batch.row-count", |store, (batch,): (Resource<HostBatch>,)| {
+    rows.func_wrap("[method]batch.row-count", |mut store, (batch,): (Resource<HostBatch>,)| {
+        store.data_mut().count_call()?;
         let rows = store.data().table.get(&batch)?.batch.row_count();
         Ok((u32::try_from(rows).unwrap_or(u32::MAX),))
     })?;
-    rows.func_wrap("[method]batch.columns", |store, (batch,): (Resource<HostBatch>,)| Ok((store.data().table.get(&batch)?.columns(),)))?;
+    rows.func_wrap("[method]batch.columns", |mut store, (batch,): (Resource<HostBatch>,)| {
+        store.data_mut().count_call()?;
+        Ok((store.data().table.get(&batch)?.columns(),))
+    })?;
     rows.func_wrap("[method]batch.read-f64", |store, window: Window| read(store, window, read_f64))?;
     rows.func_wrap("[method]batch.read-i64", |store, window: Window| read(store, window, read_i64))?;
     rows.func_wrap("[method]batch.read-text", |store, window: Window| read(store, window, read_text))?;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, Float64Array, StringArray};
 use tidegate_sandbox::{Compiler, Grants, LogLine, NoEgress, NoInputs, Plugin, PluginKind, PluginSettings, Sandbox, SandboxConfig};
+use tidegate_vocab::limits::SharedLimits;
 use tidegate_vocab::{Batch, PluginName, Role, SimulatedClock, Timestamp};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -11,6 +12,8 @@ use wit_parser::Resolve;
 /// Returns the zeroed result area: `ok`.
 pub const OK: &str = "(i32.const 1024)";
 /// Never ends.
+pub const ENDLESS: &str = "(loop $spin (br $spin))";
+/// Never ends, where a result is expected.
 pub const SPIN: &str = "(loop $spin (br $spin)) (i32.const 1024)";
 
 /// The pieces of a guest; every function returns the address of its result unless a piece says otherwise.
@@ -158,8 +161,8 @@ impl Guest {
     }
 }
 
-/// Relative to the folder of this package, where cargo runs its tests.
-const WIT: &str = "../../wit";
+/// The interface, for the packages beside this one too.
+const WIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit");
 
 /// The component of a core module for a world of the package in `wit`, or of another package that uses it.
 pub fn component_of(module: &str, world: &str, wit: &std::path::Path, other: Option<&str>) -> Vec<u8> {
@@ -201,7 +204,8 @@ pub fn name() -> PluginName {
 }
 
 pub fn sandbox_config() -> SandboxConfig {
-    SandboxConfig { memory_bytes_max: 64 << 20, compiled: None, mac_key: [7; 32], compiler: Compiler::InProcess, epoch_tick_ms: 5 }
+    let limits = SharedLimits { memory_bytes_max: 64 << 20, ..SharedLimits::DEFAULT };
+    SandboxConfig { limits, compiled: None, mac_key: [7; 32], compiler: Compiler::InProcess, epoch_tick_ms: 5 }
 }
 
 pub fn sandbox() -> Sandbox {

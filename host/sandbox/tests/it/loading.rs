@@ -33,7 +33,7 @@ fn bytes_that_are_no_component() {
     check(b"not wasm", "found other bytes", "wasm32-wasip2");
     check(&wat::parse_str("(module)").unwrap(), "found a core module", "wasm32-wasip2");
     check(b"(component)", "found other bytes", "wasm32-wasip2");
-    check(&vec![0; (64 << 20) + 1], "at most 67108864 are loaded", "strip");
+    check(&vec![0; (64 << 20) + 1], "`component_bytes_max` is 67108864", "strip");
     let mut whole = Guest::new(PluginKind::Cleaner).bytes();
     check(&whole[..whole.len() - 20], "is damaged", "copy the file again");
     check(&whole[..40], "is damaged", "copy the file again");

@@ -2,8 +2,13 @@
 //! here, so that no build step stands between a limit and its test.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod attacks;
+mod contained;
+mod damaged;
 mod guest;
 mod handles;
+mod hostile;
 mod last_words;
+mod lent;
 mod limits;
 mod loading;

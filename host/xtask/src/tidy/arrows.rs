@@ -12,7 +12,7 @@ use crate::repo::Repo;
 const PREFIX: &str = "tidegate-";
 
 /// What each crate may depend on, without the prefix. A crate that is not in the table may depend on none of ours.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("vocab", &[]),
     ("policy", &["vocab"]),
     ("store", &["vocab"]),
@@ -23,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("pipeline", &["vocab", "policy", "store", "sandbox", "dataset", "model"]),
     ("cli", &["vocab", "policy", "store", "sandbox", "dataset", "model", "serve", "pipeline"]),
     ("testkit", &["vocab", "store", "sandbox"]),
+    ("fuzz", &["vocab", "sandbox"]),
 ];
 
 /// Crates that anything of ours may use in its tests, and nothing in what is shipped.

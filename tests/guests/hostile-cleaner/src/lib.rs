@@ -52,6 +52,18 @@ pub enum Mode {
     DropAll,
     /// Logs without end, and leaves the rows alone.
     FloodLog,
+    /// Prints without end, and leaves the rows alone.
+    FloodOutput,
+    /// Ends the process, or what it takes for one.
+    Exit,
+    /// Sleeps for an hour.
+    Sleep,
+    /// Makes a tiny call of the host, again and again.
+    Nag,
+    /// Makes every value of the first feature NaN.
+    AllMissing,
+    /// Fails with what it found outside: files, variables, the network.
+    LookAround,
 }
 
 /// The plugin.
@@ -102,6 +114,24 @@ impl Cleaner for Hostile {
                 (0..FLOOD_LINES).for_each(|number| log::warn!("{number} {line}"));
                 Ok(())
             }
+            Mode::FloodOutput => {
+                let line = "spam ".repeat(FLOOD_LINE_BYTES / 5);
+                (0..FLOOD_LINES / 10).for_each(|number| println!("{number} {line}"));
+                Ok(())
+            }
+            Mode::Exit => std::process::exit(3),
+            Mode::Sleep => {
+                std::thread::sleep(std::time::Duration::from_secs(3_600));
+                Ok(())
+            }
+            Mode::Nag => loop {
+                log::trace!("are we there yet");
+            },
+            Mode::AllMissing => {
+                let column = first_feature(rows)?;
+                edit.write_f64(&column, &Values::from(vec![f64::NAN; rows.row_count() as usize]))
+            }
+            Mode::LookAround => Err(look_around()),
         }
     }
 }
@@ -119,6 +149,19 @@ fn is_above(rows: &Batch, bound: f64) -> Result<bool, Failure> {
 fn first_feature<'rows>(rows: &'rows Batch<'rows>) -> Result<tidegate_plugin::Column<'rows>, Failure> {
     let feature = rows.columns().find(|column| column.role() == "feature" && column.dtype() == "f64");
     feature.ok_or_else(|| Failure::new("there is no f64 feature"))
+}
+
+/// What a program finds when it opens its eyes; nothing, it is hoped.
+fn look_around() -> Failure {
+    let files = std::fs::read("/etc/passwd").map_or_else(|error| error.kind().to_string(), |bytes| format!("{} bytes", bytes.len()));
+    let here = std::fs::read_dir(".").map_or_else(|error| error.kind().to_string(), |entries| format!("{} files", entries.count()));
+    let connection = std::net::TcpStream::connect("127.0.0.1:80").map_or_else(|error| error.kind().to_string(), |_| "connected".into());
+    let threads = std::thread::Builder::new().spawn(|| ()).map_or_else(|error| error.kind().to_string(), |_| "spawned".into());
+    let (variables, arguments) = (std::env::vars().count(), std::env::args().count());
+    let years = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() / (365 * 24 * 3_600));
+    Failure::new(format!(
+        "file: {files}; folder: {here}; connection: {connection}; thread: {threads}; {variables} variables, {arguments} arguments, {years} years since 1970"
+    ))
 }
 
 /// Never inlined, and with something on the stack that the optimiser must keep.

@@ -36,6 +36,10 @@ pub enum Mode {
     Infinite,
     /// Announces a metric and reports nothing.
     Silent,
+    /// Reports the largest number there is, for every row.
+    Huge,
+    /// Announces the same metric twice.
+    Twice,
 }
 
 /// The plugin.
@@ -54,7 +58,8 @@ impl Evaluator for Hostile {
 
     fn metrics(&self) -> Vec<Metric> {
         let name = if self.mode == Mode::Borrowed { "accuracy" } else { METRIC };
-        vec![Metric { name: name.into(), unit: "1".into(), higher_is_better: true }]
+        let metric = || Metric { name: name.into(), unit: "1".into(), higher_is_better: true };
+        if self.mode == Mode::Twice { vec![metric(), metric()] } else { vec![metric()] }
     }
 
     fn evaluate(&self, rows: &Batch, report: &Report) -> Result<(), Failure> {
@@ -69,7 +74,8 @@ impl Evaluator for Hostile {
             Mode::Unannounced => report.mean("luck", &ones),
             Mode::Borrowed => report.mean("accuracy", &ones),
             Mode::Infinite => report.mean(METRIC, &vec![f64::INFINITY; ones.len()]),
-            Mode::Silent => Ok(()),
+            Mode::Silent | Mode::Twice => Ok(()),
+            Mode::Huge => report.mean(METRIC, &vec![f64::MAX; ones.len()]),
         }
     }
 }

@@ -38,6 +38,10 @@ pub enum Mode {
     HugeCursor,
     /// Returns no rows and a new cursor, for ever.
     Stall,
+    /// Returns the ends of all numbers.
+    Extremes,
+    /// Returns more columns than anybody has.
+    ManyColumns,
 }
 
 /// The plugin.
@@ -94,6 +98,18 @@ impl Reader for HostileReader {
                 Ok(Pull::Rows(rows(&many, &many, "x")?, cursor))
             }
             Mode::ChangingColumns => Ok(Pull::Rows(rows(&numbers, &numbers, if end > ROWS / 2 { "y" } else { "x" })?, cursor)),
+            Mode::Extremes => {
+                let ends = [f64::MAX, f64::MIN, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -0.0, f64::MIN_POSITIVE];
+                let values: Vec<f64> = ends.into_iter().cycle().take(numbers.len()).collect();
+                let mut rows = BatchBuilder::new([NewColumn::f64("x"), NewColumn::i64("label")]);
+                rows.append_f64(0, &Values::from(values))?;
+                rows.append_i64(1, &Values::from(numbers.iter().map(|number| number % 2).collect::<Vec<_>>()))?;
+                Ok(Pull::Rows(rows, cursor))
+            }
+            Mode::ManyColumns => {
+                let names: Vec<String> = (0..5_000).map(|number| format!("x{number}")).collect();
+                Ok(Pull::Rows(BatchBuilder::new(names.iter().map(|name| NewColumn::f64(name.as_str()))), cursor))
+            }
             Mode::HugeCursor => Ok(Pull::Rows(rows(&numbers, &numbers, "x")?, format!("{}{end}", " ".repeat(CURSOR_BYTES)).into_bytes())),
         }
     }

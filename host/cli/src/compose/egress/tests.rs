@@ -162,3 +162,60 @@ fn tls_is_not_spoken_with_what_does_not_speak_it() {
     assert!(error.contains("no TLS connection to `127.0.0.1`") || error.contains("certificates could not be read"), "{error}");
     drop(served);
 }
+
+/// Answers a name with one list of addresses after the other, as somebody's name server may, and counts how often it was asked.
+struct Rebinding(std::sync::Mutex<Vec<Vec<&'static str>>>);
+
+impl Resolve for Rebinding {
+    fn resolve(&self, _host: String, port: u16) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>> {
+        let addresses = self.0.lock().unwrap().remove(0);
+        let addresses = addresses.iter().map(|address| SocketAddr::new(address.parse().unwrap(), port)).collect();
+        Box::pin(std::future::ready(Ok(addresses)))
+    }
+}
+
+/// Opens nothing and keeps what it was asked to open.
+#[derive(Default)]
+struct Nowhere(std::sync::Mutex<Vec<SocketAddr>>);
+
+impl Connect for Nowhere {
+    fn connect(&self, address: SocketAddr) -> Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>> {
+        self.0.lock().unwrap().push(address);
+        Box::pin(std::future::ready(Err(io::Error::from(io::ErrorKind::ConnectionRefused))))
+    }
+}
+
+/// Sends to `host` twice, the name server answering in turn; the addresses that were connected to.
+fn connected(host: &str, answers: &[&[&'static str]]) -> Vec<String> {
+    let resolver = Arc::new(Rebinding(std::sync::Mutex::new(answers.iter().map(|answer| answer.to_vec()).collect())));
+    let connector = Arc::new(Nowhere::default());
+    let way_out = NetEgress::over(Arc::clone(&resolver) as _, Arc::clone(&connector) as _);
+    for _ in 0..answers.len().max(1) {
+        assert!(way_out.send(&exchange(host, 80)).is_err());
+    }
+    assert!(resolver.0.lock().unwrap().is_empty(), "one question a request");
+    let asked = connector.0.lock().unwrap();
+    asked.iter().map(|address| address.ip().to_string()).collect()
+}
+
+#[test]
+fn no_connection_is_tried_that_was_not_checked() {
+    // By name, in every spelling of an address that is not public; one such among public ones spoils all.
+    for private in
+        ["127.0.0.1", "10.0.0.7", "192.168.0.1", "169.254.169.254", "0.0.0.0", "::1", "fd00:ec2::254", "fe80::1", "::ffff:127.0.0.1"]
+    {
+        assert!(connected("alerts.example.com", &[&[private]]).is_empty(), "{private}");
+        assert!(connected("alerts.example.com", &[&["1.1.1.1", private]]).is_empty(), "{private}");
+    }
+    // A name that is public when it is checked and private when it is used: what was checked is what is used, and the next request
+    // is checked again.
+    assert_eq!(connected("alerts.example.com", &[&["1.1.1.1"], &["127.0.0.1"]]), ["1.1.1.1"]);
+    assert_eq!(connected("alerts.example.com", &[&["127.0.0.1"], &["1.1.1.1"]]), ["1.1.1.1"]);
+    // Names that look like addresses are names: only the resolver says where they lead.
+    assert!(connected("127.0.0.1.nip.example", &[&["127.0.0.1"]]).is_empty());
+    // By number: the operator wrote it into the grant, or the request would not be here.
+    assert_eq!(connected("127.0.0.1", &[]), ["127.0.0.1"]);
+    // No more than a few of many.
+    let many: Vec<&'static str> = vec!["1.1.1.1"; 50];
+    assert_eq!(connected("alerts.example.com", &[&many]).len(), ADDRESSES_MAX);
+}

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use tidegate_vocab::limits::PluginLimits;
+use tidegate_vocab::limits::{PluginLimits, SharedLimits};
 use tidegate_vocab::{SimulatedClock, Timestamp};
 
 use super::*;
 use crate::egress::Egress;
 use crate::grants::{Grants, HttpGrant, NoInputs, PluginSettings, SecretGrant};
-use crate::limiter::MemoryBudget;
+use crate::limiter::Budget;
 
 /// Answers in order; a request without an answer panics, as a broken implementation might.
 #[derive(Default)]
@@ -49,7 +49,13 @@ fn state(answers: Vec<Result<Answer, EgressError>>) -> (HostState, Arc<Script>) 
         clock: Arc::new(SimulatedClock::new(Timestamp(0))),
         log: Arc::new(|_| {}),
     };
-    let mut state = HostState::new(&"web".parse().unwrap(), &settings, Arc::new([]), MemoryBudget::new(1 << 20));
+    let mut state = HostState::new(
+        &"web".parse().unwrap(),
+        &settings,
+        Arc::new([]),
+        Arc::default(),
+        Budget::new(&SharedLimits::DEFAULT).place().unwrap(),
+    );
     state.start_call();
     (state, script)
 }
