@@ -25,6 +25,7 @@ mod instance;
 mod limiter;
 mod load;
 mod manifest;
+mod pack;
 mod source;
 mod ticker;
 
@@ -39,4 +40,5 @@ pub use evaluator::Evaluator;
 pub use grants::{Grants, HttpGrant, Input, InputError, Inputs, LogLevel, LogLine, NoInputs, PluginSettings, SecretGrant};
 pub use load::{INTERFACE, LoadError, Plugin};
 pub use manifest::{Manifest, PluginKind};
+pub use pack::{PackError, pack, read_manifest};
 pub use source::{CURSOR_BYTES_MAX, Pull, Source};
