@@ -19,6 +19,9 @@ use crate::up::control::{self, Answer, Command as Order};
 /// # Errors
 /// A [`Failure`] when a plugin does not load.
 pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> Result<Exit, Failure> {
+    if let PluginCommand::Author(command) = command {
+        return crate::author::author(command, terminal);
+    }
     let config = config(global)?;
     if let PluginCommand::Reload { plugin } = command {
         return reload(&config, plugin.as_deref(), global, terminal);
@@ -28,7 +31,7 @@ pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> 
         match command {
             PluginCommand::List => list(&config, &sandbox, terminal),
             PluginCommand::Inspect { plugin } => inspect(&config, &sandbox, plugin, terminal),
-            PluginCommand::Reload { .. } => Ok(Exit::Ok),
+            PluginCommand::Reload { .. } | PluginCommand::Author(_) => Ok(Exit::Ok),
         }
     })
 }
