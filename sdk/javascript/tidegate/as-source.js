@@ -4,16 +4,23 @@ import { guarded } from "./failure.js";
 import { hosted } from "./lifecycle.js";
 import { lowered } from "./pull.js";
 
+const pull = guarded((reader, rowsMax, bytesMax) => lowered(reader.next(rowsMax, Number(bytesMax))));
+
+// The bindings call the methods of the class, not those of the object.
+class Reader {
+  #reader;
+
+  constructor(reader) {
+    this.#reader = reader;
+  }
+
+  next(rowsMax, bytesMax) {
+    return pull(this.#reader, rowsMax, bytesMax);
+  }
+}
+
 export function exported(Plugin) {
   const { lifecycle, plugin } = hosted(Plugin);
-  class Reader {
-    constructor(reader) {
-      this.next = guarded((rowsMax, bytesMax) => lowered(reader.next(rowsMax, Number(bytesMax))));
-    }
-
-    // The bindings look methods up on the class; each reader has its own.
-    next() {}
-  }
   const open = guarded((cursor) => new Reader(plugin().open(cursor ?? null)));
   return { lifecycle, source: { open, Reader } };
 }
