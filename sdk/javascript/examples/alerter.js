@@ -9,7 +9,7 @@ export default class Hook {
   }
 
   notify({ key, title, resolved }) {
-    const body = new TextEncoder().encode(JSON.stringify({ key, title, resolved }));
+    const body = new TextEncoder().encode(JSON.stringify({ key, resolved, title }));
     const { status } = send({ method: "POST", url: this.url, headers: [], body });
     if (status >= 200 && status < 300) return undefined;
     if (status === 429 || status >= 500) throw new Failure(`the hook answered ${status}`, { retryAfterMs: 10_000 });

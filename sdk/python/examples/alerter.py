@@ -14,7 +14,7 @@ class Plugin:
             raise Issues().push("/url", f"`{self.url}` is not an https address")
 
     def notify(self, alert: Any) -> str | None:
-        body = json.dumps({"key": alert.key, "title": alert.title, "resolved": alert.resolved})
+        body = json.dumps({"key": alert.key, "resolved": alert.resolved, "title": alert.title}, separators=(",", ":"))
         status = send(Request("POST", self.url, [], body.encode(), None)).status
         if 200 <= status < 300:
             return None

@@ -25,7 +25,7 @@ class Counting:
         if self.done == self.last:
             return Finished()
         end = min(self.last, self.done + rows_max)
-        builder = BatchBuilder([NewColumn("number", "i64", "feature", nullable=False)])
+        builder = BatchBuilder([NewColumn("number", "i64", nullable=False)])
         builder.append(0, Values(array("q", range(self.done + 1, end + 1))))
         self.done = end
         return Rows(builder, str(end).encode())

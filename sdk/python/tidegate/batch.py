@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from .failure import Failure
@@ -88,6 +89,16 @@ class Column:
 
     def _valid(self) -> bytearray:
         return bytearray(self._rows.read_valid(self.index, self.start, self._count))
+
+
+@dataclass
+class NewColumn:
+    """A column to be made."""
+
+    name: str
+    dtype: str
+    role: str = "feature"
+    nullable: bool = True
 
 
 class Values:

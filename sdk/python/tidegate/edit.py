@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from wit_world.imports.rows import Column as Info
-
-from .batch import Batch, Column, Values
+from .batch import Batch, Column, NewColumn, Values
 from .failure import Failure
 from .text import TextBuilder
 
@@ -52,7 +50,7 @@ class Edit:
 
     def add_f64(self, name: str, values: Values) -> None:
         """Adds a column, one value a row of the whole batch, where the host lets this plugin do so."""
-        index = self._editor.add_column(Info(name, "f64", "feature", bool(values.valid)))
+        index = self._editor.add_column(NewColumn(name, "f64", nullable=bool(values.valid)))
         self._editor.write_raw(index, 0, values.values.tobytes(), bytes(values.valid))
 
     def drop_column(self, column: Column) -> None:

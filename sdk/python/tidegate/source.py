@@ -7,9 +7,8 @@ from wit_world.imports.clock import now_us
 from wit_world.imports.http import Header, Request, Response, send
 from wit_world.imports.inputs import Input, entries, open
 from wit_world.imports.rows import Builder
-from wit_world.imports.rows import Column as NewColumn
 
-from .batch import Values
+from .batch import NewColumn, Values
 from .text import TextBuilder
 
 __all__ = [

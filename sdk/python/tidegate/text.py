@@ -1,9 +1,16 @@
 """Text of many rows in the layout in which it crosses the boundary: n + 1 offsets into UTF-8 bytes."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
-from wit_world.imports.rows import TextValues
+
+@dataclass
+class TextValues:
+    """Text as it crosses to the host. The bindings take any record with these fields, and not every kind of plugin has theirs."""
+
+    offsets: list[int]
+    bytes: bytes
 
 
 class Text:

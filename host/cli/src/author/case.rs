@@ -17,6 +17,8 @@ pub struct Case {
     pub name: String,
     /// The configuration, where it is not the one of all tests.
     pub config: Option<Value>,
+    /// How far a number may be from the expected one, as a share of it: logarithms differ between languages in the last bit.
+    pub tolerance: f64,
     /// The rest.
     pub asked: Asked,
 }
@@ -49,6 +51,8 @@ pub enum Asked {
 #[serde(deny_unknown_fields)]
 struct CaseFile {
     config: Option<Value>,
+    #[serde(default)]
+    tolerance: f64,
     columns: Option<Vec<ColumnText>>,
     inputs: Option<BTreeMap<String, String>>,
     rows_max: Option<u32>,
@@ -94,7 +98,7 @@ pub fn read(name: &str, kind: PluginKind, text: &str) -> Result<Case, String> {
             Asked::Alert { alert, status: file.status.unwrap_or(200), hosts: file.hosts }
         }
     };
-    Ok(Case { name: name.to_owned(), config: file.config, asked })
+    Ok(Case { name: name.to_owned(), config: file.config, tolerance: file.tolerance, asked })
 }
 
 impl AlertText {

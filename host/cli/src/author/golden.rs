@@ -78,23 +78,28 @@ impl Golden {
         let expected: Value = serde_json::from_str(&read(&self.expected)?).map_err(|error| wrong(&self.expected, &error.to_string()))?;
         // Through text, as the expectation went: a number that reads the same is the same.
         let found: Value = serde_json::from_str(&found.to_string()).map_err(|error| wrong(&self.expected, &error.to_string()))?;
-        Ok(difference("", &expected, &found).map_or(Ok("as expected"), Err))
+        Ok(difference("", &expected, &found, self.case.tolerance).map_or(Ok("as expected"), Err))
     }
 }
 
-/// The first place at which two values differ.
-fn difference(pointer: &str, expected: &Value, found: &Value) -> Option<String> {
+/// The first place at which two values differ by more than `tolerance`, a share of the expected number.
+fn difference(pointer: &str, expected: &Value, found: &Value, tolerance: f64) -> Option<String> {
     match (expected, found) {
         (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
             let mut pairs = left.iter().zip(right).enumerate();
-            pairs.find_map(|(index, (left, right))| difference(&format!("{pointer}/{index}"), left, right))
+            pairs.find_map(|(index, (left, right))| difference(&format!("{pointer}/{index}"), left, right, tolerance))
         }
         (Value::Object(left), Value::Object(right)) if left.keys().eq(right.keys()) => {
-            left.iter().find_map(|(key, value)| difference(&format!("{pointer}/{key}"), value, &right[key]))
+            left.iter().find_map(|(key, value)| difference(&format!("{pointer}/{key}"), value, &right[key], tolerance))
         }
         _ if expected == found => None,
+        (Value::Number(left), Value::Number(right)) if is_close(left.as_f64(), right.as_f64(), tolerance) => None,
         _ => Some(format!("at `{pointer}`: expected {}, found {}", short(expected), short(found))),
     }
+}
+
+fn is_close(expected: Option<f64>, found: Option<f64>, tolerance: f64) -> bool {
+    expected.zip(found).is_some_and(|(expected, found)| tolerance > 0.0 && (expected - found).abs() <= tolerance * expected.abs())
 }
 
 fn short(value: &Value) -> String {
@@ -117,10 +122,12 @@ mod tests {
 
     #[test]
     fn the_first_difference_is_pointed_at() {
-        let differ = |left: Value, right: Value| difference("", &left, &right);
+        let differ = |left: Value, right: Value| difference("", &left, &right, 0.0);
         assert_eq!(differ(json!({ "a": [1, 2] }), json!({ "a": [1, 2] })), None);
         assert_eq!(differ(json!({ "a": [1, 2] }), json!({ "a": [1, 3] })).unwrap(), "at `/a/1`: expected 2, found 3");
         assert_eq!(differ(json!([1]), json!([1, 2])).unwrap(), "at ``: expected [1], found [1,2]");
         assert_eq!(differ(json!({ "a": 1 }), json!({ "b": 1 })).unwrap(), "at ``: expected {\"a\":1}, found {\"b\":1}");
+        assert_eq!(difference("", &json!([1.0]), &json!([1.001]), 0.01), None);
+        assert_eq!(difference("", &json!(-1.0), &json!(1.0), 0.01).unwrap(), "at ``: expected -1.0, found 1.0");
     }
 }

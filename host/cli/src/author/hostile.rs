@@ -50,7 +50,7 @@ fn hostile(name: &str, may_refuse: bool, like: &Batch, array: impl Fn(DType) -> 
 }
 
 fn case(name: &str, rows: Batch) -> Case {
-    Case { name: name.to_owned(), config: None, asked: Asked::Rows(rows) }
+    Case { name: name.to_owned(), config: None, tolerance: 0.0, asked: Asked::Rows(rows) }
 }
 
 fn repeated<T: Clone>(values: &[T], rows: usize) -> Vec<T> {

@@ -29,7 +29,6 @@ pub const WIT: &[File] = files![
 /// The SDK for Rust, with the examples that its documentation includes.
 pub const RUST: &[File] = files![
     "sdk/rust/Cargo.toml",
-    "sdk/rust/README.md",
     "sdk/rust/examples/alerter.rs",
     "sdk/rust/examples/alerter.toml",
     "sdk/rust/examples/cleaner.rs",

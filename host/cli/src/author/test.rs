@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use arrow::array::UInt32Array;
 use serde_json::{Value, json};
-use tidegate_sandbox::{CallError, PluginKind};
+use tidegate_sandbox::{CallError, PluginKind, Sandbox};
 use tidegate_vocab::Batch;
 
 use super::case::{Asked, Case};
@@ -19,6 +19,7 @@ use crate::terminal::Terminal;
 
 /// Rows that a cleaner is given one by one.
 const SINGLE_ROWS_MAX: usize = 64;
+const MIB: u64 = 1 << 20;
 /// Log lines of a failed check that are shown.
 const LOG_LINES_MAX: usize = 8;
 
@@ -50,6 +51,9 @@ struct Check {
 
 struct Checks<'a> {
     runner: &'a Runner,
+    sandbox: &'a Sandbox,
+    /// The most linear memory that one instance was seen to hold after a call, in bytes.
+    memory_bytes: u64,
     done: Vec<Check>,
 }
 
@@ -64,7 +68,7 @@ pub fn test(project: &Project, component: Option<&Path>, update: bool, terminal:
     let plugin = runner::load_into(&sandbox, &project.name, &bytes)?;
     let seconds = start.elapsed().as_secs_f64();
     let runner = Runner::new(plugin, golden::config(project)?);
-    let mut checks = Checks { runner: &runner, done: Vec::new() };
+    let mut checks = Checks { runner: &runner, sandbox: &sandbox, memory_bytes: 0, done: Vec::new() };
     let kib = bytes.len().div_ceil(1024);
     let kind = project.manifest.kind;
     checks.add("loads", Verdict::Ok, format!("{kind}, interface {}, {kib} KiB, compiled in {seconds:.1} s", project.manifest.interface));
@@ -73,8 +77,8 @@ pub fn test(project: &Project, component: Option<&Path>, update: bool, terminal:
         checks.golden(&goldens, update)?;
         checks.rows(&goldens);
         checks.source(&goldens);
-        let held = sandbox.memory_bytes().div_ceil(1 << 20);
-        checks.add("memory", Verdict::Note, format!("{held} MiB held by the instances that are still there"));
+        let (held, most) = (checks.memory_bytes.div_ceil(MIB), kind.default_limits().memory_bytes_max / MIB);
+        checks.add("memory", Verdict::Note, format!("an instance held {held} MiB at most, of {most} that it may"));
     }
     let failed = checks.done.iter().filter(|check| check.verdict == Verdict::Fail).count();
     terminal.result(|| text(&checks.done, failed), || value(project, &checks.done, failed));
@@ -120,6 +124,7 @@ impl Checks<'_> {
 
     fn starts(&mut self) -> bool {
         let started = self.runner.start(None);
+        self.memory_bytes = self.memory_bytes.max(self.sandbox.memory_bytes());
         match &started {
             Ok(_) => self.add("starts", Verdict::Ok, "takes `tests/config.json`, and its self-test passes"),
             Err(error) => self.add("starts", Verdict::Fail, error.to_string()),
@@ -149,7 +154,10 @@ impl Checks<'_> {
         for hostile in &hostile {
             let case = Case { config: like.config.clone(), ..hostile.case.clone() };
             let name = format!("hostile: {}", case.name);
-            match self.runner.start(Some(&case)).and_then(|mut handle| handle.ask(&case)) {
+            let mut handle = self.runner.start(Some(&case));
+            let asked = handle.as_mut().map_err(|error| error.clone()).and_then(|handle| handle.ask(&case));
+            self.memory_bytes = self.memory_bytes.max(self.sandbox.memory_bytes());
+            match asked {
                 Ok(_) => self.add(name, Verdict::Ok, "taken"),
                 Err(CallError::Refused { failure, .. }) if hostile.may_refuse => {
                     self.add(name, Verdict::Ok, format!("refused: {failure}"));
