@@ -18,7 +18,7 @@ use crate::terminal::{Terminal, table};
 /// Calls that a figure is the median of.
 const CALLS: usize = 15;
 
-/// Measures a plugin on each of its golden batches, repeated to `rows` rows, and on one row.
+/// Measures a plugin on each golden batch that it takes, repeated to `rows` rows, and on one row.
 ///
 /// # Errors
 /// A [`Failure`] when it cannot be built or loaded, fails, or has no golden batch.
@@ -39,7 +39,14 @@ pub fn bench(project: &Project, component: Option<&Path>, rows: usize, terminal:
         let Asked::Rows(batch) = &golden.case.asked else { continue };
         for count in [rows, 1] {
             let case = Case { asked: Asked::Rows(repeated(batch, count)?), ..golden.case.clone() };
-            let mut handle = runner.start(Some(&case)).map_err(failed)?;
+            let mut handle = match runner.start(Some(&case)) {
+                // Golden batches that a plugin refuses say nothing about its speed.
+                Err(CallError::Refused { .. }) => continue,
+                started => started.map_err(failed)?,
+            };
+            if let Err(CallError::Refused { .. }) = call(&mut handle, &case) {
+                continue;
+            }
             let call_s = median(|| call(&mut handle, &case)).map_err(failed)?;
             figures.push(json!({
                 "batch": golden.case.name, "rows": count, "call_ms": call_s * 1e3, "rows_per_s": (count as f64 / call_s).round(),
