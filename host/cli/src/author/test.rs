@@ -69,11 +69,15 @@ pub fn test(project: &Project, component: Option<&Path>, update: bool, terminal:
     let seconds = start.elapsed().as_secs_f64();
     let runner = Runner::new(plugin, golden::config(project)?);
     let mut checks = Checks { runner: &runner, sandbox: &sandbox, memory_bytes: 0, done: Vec::new() };
-    let kib = bytes.len().div_ceil(1024);
-    let kind = project.manifest.kind;
-    checks.add("loads", Verdict::Ok, format!("{kind}, interface {}, {kib} KiB, compiled in {seconds:.1} s", project.manifest.interface));
+    let (kib, kind) = (bytes.len().div_ceil(1024), runner.plugin.kind());
+    // The golden batches are read for the kind in the folder's manifest; a component is of the kind in its own.
+    let is_same = kind == project.manifest.kind;
+    let interface = &runner.plugin.manifest().interface;
+    let said = if is_same { String::new() } else { format!("; `plugin.toml` says {}", project.manifest.kind) };
+    let verdict = if is_same { Verdict::Ok } else { Verdict::Fail };
+    checks.add("loads", verdict, format!("{kind}, interface {interface}, {kib} KiB, compiled in {seconds:.1} s{said}"));
     let goldens = golden::all(project)?;
-    if checks.starts() {
+    if is_same && checks.starts() {
         checks.golden(&goldens, update)?;
         checks.rows(&goldens);
         checks.source(&goldens);
