@@ -101,6 +101,11 @@ impl World {
         self.link(name, &built().guests);
     }
 
+    /// Adds a shipped plugin that not every world has: those in other languages than Rust take seconds to compile.
+    pub fn add_shipped(&self, name: &str) {
+        self.link(name, &built().plugins);
+    }
+
     fn link(&self, name: &str, from: &Path) {
         let file = format!("{name}.wasm");
         std::os::unix::fs::symlink(from.join(&file), self.path("plugins").join(&file)).unwrap();

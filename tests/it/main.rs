@@ -10,6 +10,7 @@ mod disk_full;
 mod harbour;
 mod host;
 mod kill;
+mod languages;
 mod long_line;
 mod one_process;
 mod plugins_http;

@@ -450,4 +450,7 @@ pub enum PluginCommand {
         /// The plugin's name, or the path of a component
         plugin: String,
     },
+    /// What the author of a plugin does.
+    #[command(flatten)]
+    Author(crate::author::AuthorCommand),
 }

@@ -4,6 +4,7 @@
 //! wrong with the settings is said before anything is opened. No rule lives here: what is decided is decided in `policy`.
 
 mod args;
+mod author;
 mod commands;
 mod compose;
 mod config;

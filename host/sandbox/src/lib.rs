@@ -26,6 +26,7 @@ mod last_words;
 mod limiter;
 mod load;
 mod manifest;
+mod pack;
 mod source;
 mod telemetry;
 mod ticker;
@@ -42,4 +43,5 @@ pub use grants::{Grants, HttpGrant, Input, InputError, Inputs, LogLevel, LogLine
 pub use last_words::LastWords;
 pub use load::{INTERFACE, LoadError, Plugin, examine};
 pub use manifest::{Manifest, PluginKind};
+pub use pack::{PackError, pack, read_manifest};
 pub use source::{CURSOR_BYTES_MAX, Pull, Source};

@@ -10,7 +10,7 @@ use wasmparser::{Encoding, Parser, Payload};
 use crate::call::quoted;
 
 /// Name of the custom section.
-const SECTION: &str = "tidegate:manifest";
+pub(crate) const SECTION: &str = "tidegate:manifest";
 /// Bytes of a manifest.
 pub(crate) const MANIFEST_BYTES_MAX: usize = 1 << 16;
 /// Names of imports and exports that are looked at.

@@ -13,6 +13,7 @@ mod demo;
 mod fuzz;
 mod plugins;
 mod repo;
+mod scripts;
 mod servers;
 mod setup;
 mod test;
@@ -68,7 +69,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
     let repo = Repo::find()?;
     match task {
         Task::Setup => setup::setup(&repo),
-        Task::Plugins => plugins::plugins(&repo).map(|built| plugins::print(&built)),
+        Task::Plugins => plugins::all(&repo).map(|built| plugins::print(&built)),
         Task::Demo(options) => demo::demo(&repo, &options),
         Task::Test(options) => test::test(&repo, &options),
         Task::Bench(options) => bench::bench(&repo, &options),

@@ -10,6 +10,7 @@ use cargo_metadata::{CrateType, Message};
 
 use crate::command::shown;
 use crate::repo::{GUEST_TARGET, Repo};
+use crate::{demo, scripts};
 
 /// A component that was built and put in its place.
 pub struct Built {
@@ -28,6 +29,14 @@ pub fn plugins(repo: &Repo) -> Result<Vec<Built>> {
         build(repo, &guests, &repo.test_guest_folder())?;
     }
     build(repo, &repo.root.join("plugins"), &repo.plugin_folder())
+}
+
+/// Builds those and, with the binary, which is built for that, those in other languages than Rust.
+pub fn all(repo: &Repo) -> Result<Vec<Built>> {
+    let mut built = plugins(repo)?;
+    demo::build_host(repo)?;
+    built.extend(scripts::build(repo)?);
+    Ok(built)
 }
 
 /// Lists name and size.
@@ -63,7 +72,7 @@ fn build(repo: &Repo, workspace: &Path, place: &Path) -> Result<Vec<Built>> {
         bail!("`{}` in `{}` ended with {status}", shown(&command), repo.short(workspace));
     }
     built.sort_by(|left, right| left.name.cmp(&right.name));
-    remove_stale(&built, place)?;
+    remove_stale(&built, place, |name| scripts::is_script(&workspace.join(name)))?;
     Ok(built)
 }
 
@@ -79,11 +88,14 @@ fn put(name: &str, file: &Path, place: &Path) -> Result<Built> {
     Ok(Built { name: name.to_owned(), path, bytes: bytes.len() as u64 })
 }
 
-/// Removes components that are no longer built, so that a renamed plugin does not live on under its old name.
-fn remove_stale(built: &[Built], place: &Path) -> Result<()> {
+/// Removes components that are no longer built, so that a renamed plugin does not live on under its old name; those that are built in
+/// another way stay.
+fn remove_stale(built: &[Built], place: &Path, is_built_otherwise: impl Fn(&str) -> bool) -> Result<()> {
     for entry in place.read_dir()? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") && !built.iter().any(|plugin| plugin.path == path) {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let is_built = built.iter().any(|plugin| plugin.path == path) || is_built_otherwise(&name);
+        if path.extension().is_some_and(|extension| extension == "wasm") && !is_built {
             std::fs::remove_file(&path)?;
         }
     }
@@ -105,9 +117,11 @@ mod tests {
         std::fs::write(&file, "three").unwrap();
         let built = vec![put("csv", &file, &place).unwrap()];
         assert_eq!(built[0].bytes, 5);
-        remove_stale(&built, &place).unwrap();
-        let left: Vec<_> = place.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left, ["csv.wasm"]);
+        put("python", &file, &place).unwrap();
+        remove_stale(&built, &place, |name| name == "python").unwrap();
+        let mut left: Vec<_> = place.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["csv.wasm", "python.wasm"]);
         assert_eq!(std::fs::read(place.join("csv.wasm")).unwrap(), b"three");
     }
 }

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use crate::command::run;
 use crate::repo::{GUEST_TARGET, Repo};
-use crate::{demo, plugins, servers, setup, tidy};
+use crate::{plugins, scripts, servers, setup, tidy};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -26,7 +26,7 @@ enum Step {
     Fmt,
     /// What no compiler checks
     Tidy,
-    /// The WebAssembly target, and the servers that tests talk to
+    /// The WebAssembly target, the tools that build JavaScript and Python, and the servers that tests talk to
     Setup,
     /// The components
     Plugins,
@@ -65,6 +65,7 @@ fn perform(repo: &Repo, step: Step) -> Result<()> {
         Step::Tidy => tidy::tidy(repo),
         Step::Setup => {
             setup::setup(repo)?;
+            scripts::setup(repo)?;
             servers::prometheus(repo).map(|_| ())
         }
         Step::Plugins => plugins::plugins(repo).map(|built| plugins::print(&built)),
@@ -86,8 +87,7 @@ fn perform(repo: &Repo, step: Step) -> Result<()> {
         Step::GuestTests => each_guest(repo, |folder| run(repo.guest_cargo(folder).args(["test", "--workspace"]))),
         Step::HostTests => {
             // The integration tests start the binary, which cargo builds for no test of another package.
-            demo::build_host(repo)?;
-            plugins::plugins(repo)?;
+            plugins::all(repo)?;
             run(&mut repo.xtask_cargo("test"))?;
             let mut tests = repo.cargo();
             tests.env("TIDEGATE_BIN", repo.tidegate()).env("TIDEGATE_PLUGINS", repo.plugin_folder());

@@ -22,8 +22,13 @@ use crate::terminal::{Terminal, table};
 /// # Errors
 /// A [`Failure`] when a plugin does not load, or what was asked cannot be done.
 pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> Result<Exit, Failure> {
+    if let PluginCommand::Author(command) = command {
+        return crate::author::author(command, terminal);
+    }
     let config = config(global)?;
     match command {
+        // These need no settings, and have returned.
+        PluginCommand::Author(_) => Ok(Exit::Ok),
         PluginCommand::List => with_sandbox(&config, |sandbox| list(&config, sandbox, terminal)),
         PluginCommand::Inspect { plugin } => with_sandbox(&config, |sandbox| inspect(&config, sandbox, plugin, terminal)),
         PluginCommand::Reload { plugins, accept } => reload::reload(&config, plugins, *accept, global, terminal),
