@@ -19,7 +19,7 @@ use crate::last_words::{self, LastWords};
 use crate::limiter::LimitHit;
 use crate::load::{Linked, Plugin};
 use crate::manifest::{Manifest, PluginKind};
-use crate::telemetry;
+use crate::telemetry::Telemetry;
 use crate::ticker::monotonic_now;
 
 /// Faults of a configuration that a plugin may list.
@@ -85,6 +85,7 @@ pub(crate) struct Slot<W> {
     config: String,
     live: Option<Live<W>>,
     last_words: LastWords,
+    telemetry: Telemetry,
 }
 
 struct Live<W> {
@@ -101,7 +102,8 @@ impl<W: World> Slot<W> {
         }
         plugin.check_config(&settings.config)?;
         let config = settings.config.to_string();
-        let mut slot = Slot { plugin: plugin.clone(), settings: settings.clone(), config, live: None, last_words: LastWords::default() };
+        let (last_words, telemetry) = (LastWords::default(), Telemetry::new(plugin.name()));
+        let mut slot = Slot { plugin: plugin.clone(), settings: settings.clone(), config, live: None, last_words, telemetry };
         slot.live = Some(slot.start()?);
         Ok(slot)
     }
@@ -139,10 +141,9 @@ impl<W: World> Slot<W> {
         with: impl FnOnce(&mut Store<HostState>, &W) -> wasmtime::Result<Result<T, Breach>>,
     ) -> Result<T, CallError> {
         let started = monotonic_now();
-        let result = telemetry::span(self.name(), step).in_scope(|| self.call_once(step, with));
-        let outcome = result.as_ref().map_or_else(CallError::word, |_| "ok");
-        let memory_bytes = self.live.as_ref().map(|live| live.store.data().limiter.held_bytes());
-        telemetry::Ended { plugin: self.name(), step, outcome, took: started.elapsed(), memory_bytes }.count();
+        let result = self.telemetry.span(step).in_scope(|| self.call_once(step, with));
+        let memory_bytes = self.live.as_ref().map_or(0, |live| live.store.data().limiter.held_bytes());
+        self.telemetry.call(step, &result, started.elapsed(), memory_bytes);
         result
     }
 
@@ -163,7 +164,7 @@ impl<W: World> Slot<W> {
 
     /// A fresh instance, configured and probed.
     fn start(&mut self) -> Result<Live<W>, CallError> {
-        telemetry::count_instance(self.name());
+        self.telemetry.instance();
         let (mut store, guest) = self.instantiate()?;
         let config = self.config.clone();
         self.bounded("configure", &mut store, |store| Ok(guest.configure(store, &config)?.map_err(Breach::Issues)))?;
@@ -282,7 +283,8 @@ impl Plugin {
 }
 
 fn instantiate_once<W: World>(plugin: &Plugin, settings: &PluginSettings) -> Result<(), CallError> {
-    let (plugin, settings) = (plugin.clone(), settings.clone());
-    let mut slot: Slot<W> = Slot { plugin, settings, config: String::new(), live: None, last_words: LastWords::default() };
+    let (last_words, telemetry) = (LastWords::default(), Telemetry::new(plugin.name()));
+    let (plugin, settings, config) = (plugin.clone(), settings.clone(), String::new());
+    let mut slot: Slot<W> = Slot { plugin, settings, config, live: None, last_words, telemetry };
     slot.instantiate().map(drop)
 }
