@@ -115,6 +115,38 @@ fn a_build_whose_results_depend_on_its_past_is_refused() {
     service.stop();
 }
 
+/// The shipped alerter, asking for the time; the words that this takes are saved in its summary.
+fn log_that_asks_for_the_time() -> Vec<u8> {
+    let mut component = std::fs::read(built().plugins.join("log.wasm")).unwrap();
+    let find =
+        |what: &str| component.windows(what.len()).position(|window| window == what.as_bytes()).unwrap_or_else(|| panic!("`{what}`"));
+    let (start, end) = (find("summary = \""), find("reasons = "));
+    let manifest = String::from_utf8(component[start..end].to_vec()).unwrap();
+    let asking = manifest.replacen("summary = \"", "summary = \"\" # \"", 1).replace("capabilities = []", "capabilities = [\"clock\"]");
+    // The remark that the summary has become is as long as it has to be.
+    let longer = asking.len() - manifest.len();
+    let remark = asking.find("# ").unwrap() + 2;
+    let asking = format!("{}{}", &asking[..remark], &asking[remark + longer..]);
+    assert_eq!(asking.len(), manifest.len());
+    component[start..end].copy_from_slice(asking.as_bytes());
+    component
+}
+
+#[test]
+fn a_build_that_asks_for_more_waits_for_an_operator() {
+    let world = World::new(&BASE.replace("[pipeline.harbour]\n", "[plugin.log.grant]\nclock = true\n\n[pipeline.harbour]\n"));
+    world.write("input.csv", format!("{HEADER}{}", lines(0, 10)));
+    let service = Service::start(&world);
+    world.write("new.wasm", log_that_asks_for_the_time());
+    std::fs::rename(world.path("new.wasm"), world.path("plugins/log.wasm")).unwrap();
+    let log = |service: &Service| service.status()["plugins"].as_array().unwrap().iter().find(|plugin| plugin["name"] == "log").cloned();
+    let held = wait("the build is held", || log(&service).filter(|log| log["reloads"][0]["result"] == "held"));
+    let why = held["reloads"][0]["refused"].as_str().unwrap();
+    assert_eq!(why, "it asks for `clock`, which the old one did not, and the settings grant it");
+    assert_eq!(world.run(["plugin", "reload", "log", "--accept"]).stdout.lines().next(), Some("log: replaced"));
+    service.stop();
+}
+
 #[test]
 fn without_a_shadow_run_a_build_is_used_unseen() {
     let (world, service, _) = started("shadow_batches = 0\nprobation_calls = 0");

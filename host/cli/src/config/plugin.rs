@@ -16,7 +16,7 @@ use super::section::{self, Placed, Section};
 /// `[plugins] shadow_batches`, where it is not written.
 const SHADOW_BATCHES: u32 = 4;
 /// `[plugins] shadow_change_max`, where it is not written.
-const SHADOW_CHANGE_MAX: f64 = 0.5;
+const SHADOW_CHANGE_MAX: f64 = 0.1;
 /// `[plugins] probation_calls`, where it is not written.
 const PROBATION_CALLS: u32 = 20;
 const MINUTE_MS: u64 = 60_000;

@@ -45,10 +45,12 @@ fn unequal(what: &str) -> Failure {
 /// A [`Failure`] when the new build fails on one, or gives another result for it the second time.
 pub fn cleaners(place: String, mut builds: Builds<dyn CleanPort>, batches: &[Batch]) -> Result<Difference, Failure> {
     let (mut comparison, mut seconds, mut old_failed) = (Comparison::default(), Pair::default(), None);
-    let (mut count, mut rows, mut first) = (0, 0, None);
+    let (mut count, mut rows, mut results) = (0, 0, Vec::new());
     for batch in batches {
         let new = timed(&mut seconds.new, || builds.new.clean(batch)).map_err(|error| refused(&error))?;
-        first.get_or_insert_with(|| (batch, new.clone()));
+        // The first and the last are asked for again.
+        results.truncate(1);
+        results.push((batch, new.clone()));
         (count, rows) = (count + 1, rows + batch.row_count() as u64);
         match timed(&mut seconds.old, || builds.old.clean(batch)) {
             Ok(old) => comparison.add(&ShadowedBatch { rows: batch.row_count(), old: &old, new: &new }),
@@ -56,11 +58,11 @@ pub fn cleaners(place: String, mut builds: Builds<dyn CleanPort>, batches: &[Bat
             Err(error) => old_failed = Some(error.to_string()),
         }
     }
-    // A fresh instance and one that has seen other batches: the same batch gives the same.
-    if let Some((batch, result)) = first
-        && !are_equal(&result, &builds.new.clean(batch).map_err(|error| refused(&error))?)
-    {
-        return Err(unequal("batch"));
+    // The instance has seen other batches since: the same batch still gives the same.
+    for (batch, result) in results.iter().rev() {
+        if !are_equal(result, &builds.new.clean(batch).map_err(|error| refused(&error))?) {
+            return Err(unequal("batch"));
+        }
     }
     let difference = Difference { place, seconds, old_failed, ..comparison.difference() };
     Ok(if difference.old_failed.is_some() { Difference { batches: count, rows, ..difference } } else { difference })

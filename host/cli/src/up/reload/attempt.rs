@@ -112,8 +112,14 @@ impl Attempt {
         let phase = if let End::Refused { phase, .. } = self.end { Some(phase.word()) } else { None };
         json!({
             "plugin": self.plugin, "from": self.from, "digest": self.to, "result": self.end.word(), "phase": phase,
-            "why": self.end.why(), "differences": self.differences, "seconds": seconds,
+            "why": self.end.why(), "told": self.told(), "differences": self.differences, "seconds": seconds,
         })
+    }
+
+    /// What the journal tells: the line, and what comes out differently.
+    fn told(&self) -> String {
+        let differences = self.differences.iter().map(|difference| format!("; {}", difference.sentence()));
+        std::iter::once(self.line()).chain(differences).collect()
     }
 
     /// A line for a person.

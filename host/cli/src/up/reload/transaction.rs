@@ -24,6 +24,8 @@ use crate::up::actor::{Message, Samples, SamplesOf};
 
 /// Rows that are tried at most.
 const SHADOW_ROWS_MAX: usize = 10_000;
+/// How far the share of dropped rows of one batch may be from that of the shadow run: batches differ, too.
+const DROPPED_BAND: f64 = 0.3;
 
 /// A build that wants to take the place of another.
 pub struct Candidate {
@@ -292,7 +294,7 @@ async fn publish(reloader: &Reloader, ways: &mut [Way]) -> Result<Vec<(Arc<Loade
     let start = Instant::now();
     let (mut published, mut ready) = (Vec::new(), Ready::new());
     for (index, way) in ways.iter().enumerate() {
-        let probation = Probation::new(reloader.config.plugins.probation_calls, band(reloader, &way.differences));
+        let probation = Probation::new(reloader.config.plugins.probation_calls, band(&way.differences));
         let made = replacements(reloader, way, &probation).await.map_err(|failure| refused(index, Phase::Publish, &failure))?;
         made.into_iter().for_each(|(pipeline, made)| ready.entry(pipeline).or_default().extend(made));
         published.extend(way.new.clone().map(|loaded| (loaded, probation)));
@@ -327,13 +329,13 @@ async fn put_back(reloader: &Reloader, ways: &[Way], done: &[PipelineId]) {
 }
 
 /// What the shadow run lets expect of the first calls.
-fn band(reloader: &Reloader, differences: &[Difference]) -> Band {
+fn band(differences: &[Difference]) -> Band {
     let rows: u64 = differences.iter().map(|difference| difference.rows).sum();
     let seconds: f64 = differences.iter().map(|difference| difference.seconds.new).sum();
     let cleaner = differences.iter().find(|difference| difference.rows > 0 && difference.cells > 0);
     Band {
         seconds_per_row: (rows > 0).then(|| seconds / rows as f64),
-        dropped: cleaner.map(|difference| (difference.dropped_share(), reloader.config.plugins.shadow_change_max)),
+        dropped: cleaner.map(|difference| (difference.dropped_share(), DROPPED_BAND)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `tidegate journal`: what happened, and whether the account of it is whole.
 
+mod story;
+
 use serde_json::json;
 use tidegate_store::MetaStore as _;
 
@@ -9,9 +11,6 @@ use crate::compose;
 use crate::config::section::grouped;
 use crate::failure::{Exit, Failure};
 use crate::terminal::{Terminal, table};
-
-/// Characters of an entry's particulars that a table shows.
-const BODY_CHARS_MAX: usize = 100;
 
 /// Shows or verifies the journal.
 ///
@@ -27,10 +26,10 @@ pub fn journal(global: &Global, command: &JournalCommand, terminal: &Terminal) -
                     pipeline.map_err(|error: tidegate_vocab::IdError| Failure::usage(error.to_string(), "see `tidegate check`"))?;
                 let entries = state.meta.journal(pipeline.as_ref(), *from).await?;
                 let row = |entry: &tidegate_store::JournalEntry| {
-                    let body: String = entry.body.to_string().chars().take(BODY_CHARS_MAX).collect();
-                    vec![entry.seq.to_string(), entry.at.to_string(), entry.pipeline.to_string(), entry.kind.clone(), body]
+                    let said = story::sentence(&entry.kind, &entry.body);
+                    vec![entry.seq.to_string(), entry.at.to_string(), entry.pipeline.to_string(), entry.kind.clone(), said]
                 };
-                let text = || table(&["entry", "at", "pipeline", "what", "particulars"], entries.iter().map(row).collect(), 9);
+                let text = || table(&["entry", "at", "pipeline", "what", "in words"], entries.iter().map(row).collect(), 9);
                 let value = |entry: &tidegate_store::JournalEntry| {
                     json!({
                         "entry": entry.seq, "at": entry.at.to_string(), "pipeline": entry.pipeline, "kind": entry.kind,
