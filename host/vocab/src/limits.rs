@@ -177,7 +177,7 @@ impl SharedLimits {
 }
 
 /// Processor time that a call over few rows may use, whatever `row_cpu_us_max` makes of them.
-pub const ROWS_CPU_FREE_MS: u64 = 500;
+pub const ROWS_CPU_FREE_MS: u64 = 1_500;
 /// Period of the epoch ticker: how late a spinning guest can be stopped.
 pub const EPOCH_TICK_MS: u64 = 10;
 /// Strikes within the window that quarantine a plugin, unless `[plugins] strikes_max` says otherwise.
