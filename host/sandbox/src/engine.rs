@@ -124,8 +124,8 @@ impl Sandbox {
     }
 
     fn with(config: SandboxConfig, is_limited: bool) -> Result<Sandbox, SandboxError> {
-        let (engine, layout, is_pooled) =
-            engine_that_fits(config.limits.instances_max, is_limited).map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
+        let (engine, layout, is_pooled) = engine_that_fits(config.limits.instances_max, is_limited)
+            .map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
         let linker = host::linker(&engine).map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
         let period = Duration::from_millis(config.epoch_tick_ms.max(1));
         let ticker = Ticker::start(&engine, period).map_err(|source| SandboxError::Ticker { source })?;
