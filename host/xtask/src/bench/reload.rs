@@ -251,7 +251,7 @@ fn crash(host: &Host, requests: u64) -> Result<u64> {
 /// Calls of the crashing plugin that crashed, as the host counts them.
 fn crashes(host: &Host) -> Result<u64> {
     let metrics = answer(host.address, "/metrics")?;
-    let of = |line: &&str| line.starts_with("tidegate_plugin_calls_total") && line.contains(CRASHING) && line.contains("\"trap\"");
+    let of = |line: &&str| line.starts_with("tidegate_plugin_calls_total") && line.contains(CRASHING) && line.contains("\"trapped\"");
     let Some(line) = metrics.lines().find(of) else { return Ok(0) };
     let count: f64 = line.rsplit(' ').next().unwrap_or_default().parse().context("a counter that is no number")?;
     Ok(count as u64)
