@@ -20,6 +20,8 @@ const COMPILED_TIMES_MAX: u64 = 16;
 const COMPILED_BYTES_FREE: u64 = 16 << 20;
 /// What is kept of what a child says on stderr.
 const MESSAGE_BYTES_MAX: u64 = 4096;
+/// How far a compilation stands behind what serves.
+const COMPILE_NICENESS: i32 = 10;
 /// Processors that a compilation may keep busy for its whole deadline.
 const COMPILE_PROCESSORS_MAX: u64 = 4;
 
@@ -188,6 +190,8 @@ fn compile_child(input: &mut impl Read, output: &mut impl Write) -> Result<(), (
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
             .map_err(|error| (1, format!("could not limit {resource:?}: {error}")))?;
     }
+    // What serves goes first. A process that may not be made to wait compiles all the same.
+    let _ = rustix::process::nice(COMPILE_NICENESS);
     let layout = if *layout == layout_byte(Layout::Wide) { Layout::Wide } else { Layout::Narrow };
     // As much as the limits of the process allow.
     let mut component = Vec::new();

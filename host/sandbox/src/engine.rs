@@ -90,6 +90,8 @@ pub(crate) struct SandboxInner {
     pub(crate) budget: Arc<Budget>,
     pub(crate) config: SandboxConfig,
     pub(crate) is_pooled: bool,
+    /// False only in a bench.
+    pub(crate) is_limited: bool,
     ticker: Ticker,
 }
 
@@ -108,13 +110,27 @@ impl Sandbox {
     /// # Errors
     /// [`SandboxError`] when the engine or its ticker cannot be started.
     pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
-        let (engine, layout, is_pooled) =
-            engine_that_fits(config.limits.instances_max).map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
+        Sandbox::with(config, true)
+    }
+
+    /// A sandbox whose guests are compiled without checks for a deadline and grow without a limiter, so that a bench can tell what
+    /// both cost. A guest in it may spin for ever; nothing but a bench may use it, with guests of this repository.
+    ///
+    /// # Errors
+    /// As [`Sandbox::new`].
+    #[doc(hidden)]
+    pub fn unlimited_for_bench(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
+        Sandbox::with(config, false)
+    }
+
+    fn with(config: SandboxConfig, is_limited: bool) -> Result<Sandbox, SandboxError> {
+        let (engine, layout, is_pooled) = engine_that_fits(config.limits.instances_max, is_limited)
+            .map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
         let linker = host::linker(&engine).map_err(|error| SandboxError::Engine { why: format!("{error:#}") })?;
         let period = Duration::from_millis(config.epoch_tick_ms.max(1));
         let ticker = Ticker::start(&engine, period).map_err(|source| SandboxError::Ticker { source })?;
         let budget = Budget::new(&config.limits);
-        Ok(Sandbox { inner: Arc::new(SandboxInner { engine, layout, linker, budget, config, is_pooled, ticker }) })
+        Ok(Sandbox { inner: Arc::new(SandboxInner { engine, layout, linker, budget, config, is_pooled, is_limited, ticker }) })
     }
 
     /// Time since the epoch ticker moved last: much more than its period means that plugins cannot be stopped.
@@ -139,15 +155,20 @@ impl Sandbox {
 }
 
 /// The best engine that the address space allows.
-fn engine_that_fits(instances_max: u32) -> wasmtime::Result<(Engine, Layout, bool)> {
-    let mut pooled = engine_config(Layout::Wide);
+fn engine_that_fits(instances_max: u32, is_limited: bool) -> wasmtime::Result<(Engine, Layout, bool)> {
+    let config = |layout| {
+        let mut config = engine_config(layout);
+        config.epoch_interruption(is_limited);
+        config
+    };
+    let mut pooled = config(Layout::Wide);
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances_max)));
     if let Ok(engine) = Engine::new(&pooled) {
         return Ok((engine, Layout::Wide, true));
     }
     // Where the pool does not fit, a few memories of four GiB may not either: only what is used is reserved.
     tracing::warn!("address space is short: plugins run without a pool and more slowly");
-    Ok((Engine::new(&engine_config(Layout::Narrow))?, Layout::Narrow, false))
+    Ok((Engine::new(&config(Layout::Narrow))?, Layout::Narrow, false))
 }
 
 /// A pool with room for `instances` at once.

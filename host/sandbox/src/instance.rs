@@ -252,7 +252,9 @@ fn new_store(plugin: &Plugin, settings: &PluginSettings) -> Result<Store<HostSta
     let (reasons, log_rate) = (Arc::clone(&inner.reasons), Arc::clone(&inner.log_rate));
     let state = HostState::new(&inner.name, settings, reasons, log_rate, inner.sandbox.budget.place()?);
     let mut store = Store::new(&inner.sandbox.engine, state);
-    store.limiter(|state| &mut state.limiter);
+    if inner.sandbox.is_limited {
+        store.limiter(|state| &mut state.limiter);
+    }
     store.set_hostcall_fuel(usize::try_from(settings.limits.host_call_bytes_max).unwrap_or(usize::MAX));
     store.set_max_component_handles(usize::try_from(settings.limits.resources_max).unwrap_or(usize::MAX));
     store.epoch_deadline_callback(|store| {

@@ -7,6 +7,8 @@ mod ingest;
 mod load;
 mod measure;
 mod peer;
+mod plugins;
+mod reload;
 mod row;
 mod sandbox;
 mod serve;
@@ -34,6 +36,8 @@ pub struct Options {
 enum Group {
     /// Calls into plugins beside the same work done natively
     Sandbox,
+    /// What plugins, their limits and their languages cost, and what a reload or a crash of one costs everybody else
+    Plugins,
     /// Inference over HTTP beside a bare echo of the same body
     Serve,
     /// CSV to checked Parquet beside pandas, and how it grows with the rows
@@ -53,6 +57,7 @@ pub fn bench(repo: &Repo, options: &Options) -> Result<()> {
     for group in groups {
         rows.extend(match group {
             Group::Sandbox => sandbox::measure(repo)?,
+            Group::Plugins => plugins::measure(repo)?,
             Group::Serve => serve::measure(repo)?.into_iter().chain(service::measure(repo)?).collect(),
             Group::Ingest => ingest::measure(repo)?,
             Group::Start => start::measure(repo)?,

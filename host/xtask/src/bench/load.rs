@@ -2,49 +2,66 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 /// What became of the requests.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub struct Load {
     /// Requests that were answered with 200.
     pub answered: u64,
     /// Requests that were answered otherwise, or not at all.
     pub failed: u64,
+    /// How long each took, in milliseconds, in no order.
+    pub milliseconds: Vec<f32>,
 }
 
-/// Sends `body` to `path` over so many connections until `meanwhile` has ended.
+impl Load {
+    /// The share `share` of the requests took no longer than this, in milliseconds; NaN without requests.
+    pub fn quantile_ms(&self, share: f64) -> f64 {
+        let mut sorted = self.milliseconds.clone();
+        sorted.sort_by(f32::total_cmp);
+        let last = sorted.len().saturating_sub(1);
+        sorted.get((last as f64 * share).ceil() as usize).map_or(f64::NAN, |milliseconds| f64::from(*milliseconds))
+    }
+}
+
+/// Sends `body` to `path` over so many connections until `meanwhile` has ended, which is told how many requests were sent so far.
 pub fn load<T>(
     address: SocketAddr,
     connections: usize,
     path: &str,
     body: &str,
-    meanwhile: impl FnOnce() -> Result<T>,
+    meanwhile: impl FnOnce(&AtomicU64) -> Result<T>,
 ) -> Result<(Load, T)> {
     let request = format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    let over = AtomicBool::new(false);
+    let (over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let ask = || {
             let mut load = Load::default();
             let mut stream = None;
             while !over.load(Ordering::Relaxed) {
+                let start = Instant::now();
                 match answered(&mut stream, address, request.as_bytes()) {
                     Ok(true) => load.answered += 1,
                     Ok(false) | Err(_) => load.failed += 1,
                 }
+                load.milliseconds.push(start.elapsed().as_secs_f32() * 1e3);
+                sent.fetch_add(1, Ordering::Relaxed);
             }
             load
         };
         let asking: Vec<_> = (0..connections).map(|_| scope.spawn(ask)).collect();
-        let done = meanwhile();
+        let done = meanwhile(&sent);
         over.store(true, Ordering::Relaxed);
         let mut total = Load::default();
         for thread in asking {
             let load = thread.join().map_err(|_| anyhow::anyhow!("a thread that asked broke off"))?;
             total.answered += load.answered;
             total.failed += load.failed;
+            total.milliseconds.extend(load.milliseconds);
         }
         Ok((total, done?))
     })
@@ -86,6 +103,15 @@ fn answered(stream: &mut Option<BufReader<TcpStream>>, address: SocketAddr, requ
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantile_is_one_of_the_times() {
+        let load = |milliseconds: &[f32]| Load { milliseconds: milliseconds.to_vec(), ..Load::default() };
+        let hundred: Vec<f32> = (0..=100).rev().map(|index| index as f32).collect();
+        assert_eq!((load(&hundred).quantile_ms(0.99), load(&hundred).quantile_ms(1.0)), (99.0, 100.0));
+        assert_eq!(load(&[3.0]).quantile_ms(0.99), 3.0);
+        assert!(load(&[]).quantile_ms(0.5).is_nan());
+    }
 
     #[test]
     fn answers_are_told_from_failures() {

@@ -11,10 +11,14 @@ use crate::repo::Repo;
 pub fn measure(repo: &Repo) -> Result<Vec<Row>> {
     // Built with the whole workspace's features, like everything else, so that no dependency is built a second time for it.
     run(repo.cargo().args(["build", "--quiet", "--workspace", "--example", "bench_sandbox"]))?;
-    let mut example = Command::new(repo.target.join("debug/examples/bench_sandbox"));
-    // Where cargo would run it: it reads the WIT from there.
-    example.arg("--json").current_dir(repo.root.join("host/sandbox"));
-    example.env("TIDEGATE_PLUGINS", repo.plugin_folder()).env("TIDEGATE_TEST_GUESTS", repo.test_guest_folder());
-    let text = capture(&mut example)?;
+    let text = capture(example(repo, "bench_sandbox").arg("--json"))?;
     serde_json::from_str(&text).with_context(|| format!("`bench_sandbox` wrote `{}`", text.trim()))
+}
+
+/// An example of the sandbox that was built, as cargo would run it: it reads the WIT from its crate's folder.
+pub fn example(repo: &Repo, name: &str) -> Command {
+    let mut example = Command::new(repo.target.join("debug/examples").join(name));
+    example.current_dir(repo.root.join("host/sandbox"));
+    example.env("TIDEGATE_PLUGINS", repo.plugin_folder()).env("TIDEGATE_TEST_GUESTS", repo.test_guest_folder());
+    example
 }

@@ -20,11 +20,11 @@ const READY_MS_MAX: f64 = 300.0;
 const IDLE_MB_MAX: f64 = 100.0;
 const DECISION_S_MAX: f64 = 1.0;
 /// Connections of the load.
-const CONNECTIONS: usize = 8;
+pub const CONNECTIONS: usize = 8;
 /// Times that the champion is moved back and forth under load.
 const SWITCHES: usize = 5;
 /// How long a host is left alone before its memory is read.
-const IDLE: Duration = Duration::from_secs(2);
+pub const IDLE: Duration = Duration::from_secs(2);
 /// Nothing healthy takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -72,7 +72,7 @@ fn under_load(repo: &Repo, folder: &Path) -> Result<Load> {
     let host = Host::start(repo, folder)?;
     let copy = folder.join("exported");
     let quietly = |arguments: &[&str]| run(tidegate(repo, folder).args(arguments).arg("--json").stdout(Stdio::null()));
-    let (load, ()) = load(host.address, CONNECTIONS, "/v2/models/rain/infer", &one_row(), || {
+    let (load, ()) = load(host.address, CONNECTIONS, "/v2/models/rain/infer", &one_row(0.5), |_| {
         quietly(&["export", "v1", &copy.to_string_lossy()])?;
         quietly(&["import", &copy.to_string_lossy(), "--reason", "to have two versions"])?;
         for _ in 0..SWITCHES {
@@ -91,8 +91,8 @@ fn under_load(repo: &Repo, folder: &Path) -> Result<Load> {
     Ok(load)
 }
 
-/// A request for one row of the demo's contract.
-fn one_row() -> String {
+/// A request for one row of the demo's contract, all of whose features are `value`.
+pub fn one_row(value: f64) -> String {
     let columns = [
         "temperature",
         "dew_point",
@@ -103,11 +103,12 @@ fn one_row() -> String {
         "temperature_min",
         "temperature_max",
     ];
-    let tensor = |name: &str| serde_json::json!({ "name": name, "shape": [1], "datatype": "FP64", "data": [0.5] });
+    let tensor = |name: &str| serde_json::json!({ "name": name, "shape": [1], "datatype": "FP64", "data": [value] });
     serde_json::json!({ "inputs": columns.map(tensor) }).to_string()
 }
 
-fn tidegate(repo: &Repo, folder: &Path) -> Command {
+/// The built binary in `folder`.
+pub fn tidegate(repo: &Repo, folder: &Path) -> Command {
     let mut command = Command::new(repo.tidegate());
     command.current_dir(folder);
     command
@@ -123,14 +124,16 @@ fn run_seconds(repo: &Repo, folder: &Path) -> Result<f64> {
 }
 
 /// A host that is killed when dropped.
-struct Host {
+pub struct Host {
     child: Child,
-    address: SocketAddr,
+    /// Where it listens.
+    pub address: SocketAddr,
     ready_after: Duration,
 }
 
 impl Host {
-    fn start(repo: &Repo, folder: &Path) -> Result<Host> {
+    /// A host on the settings in `folder`, ready to answer.
+    pub fn start(repo: &Repo, folder: &Path) -> Result<Host> {
         let start = Instant::now();
         let mut command = tidegate(repo, folder);
         command.args(["up", "--listen", "127.0.0.1:0", "--json"]).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -156,7 +159,8 @@ impl Host {
         Ok(host)
     }
 
-    fn resident_bytes(&self) -> Result<f64> {
+    /// Memory that it holds.
+    pub fn resident_bytes(&self) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the kernel does not tell the memory")?;
         let kib: f64 = line.trim().strip_suffix(" kB").context("the kernel tells the memory in another unit")?.trim().parse()?;
@@ -172,9 +176,14 @@ impl Drop for Host {
 }
 
 fn is_ready(address: SocketAddr) -> Result<bool> {
+    Ok(answer(address, "/readyz")?.starts_with("HTTP/1.1 200"))
+}
+
+/// The whole answer to a GET, its head and its body.
+pub fn answer(address: SocketAddr, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET /readyz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    Ok(answer.starts_with("HTTP/1.1 200"))
+    Ok(answer)
 }

@@ -18,6 +18,7 @@ use tidegate_sandbox::Sandbox;
 use tidegate_serve::Reload;
 use tidegate_vocab::{Clock, Digest, PipelineId, PluginName};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use attempt::{Attempt, End, Phase};
@@ -30,7 +31,7 @@ use crate::compose::kept::{Book, Kept};
 use crate::compose::stands::{Registry, Stands};
 use crate::config::Config;
 use crate::failure::Failure;
-use probation::{Band, Probation};
+use probation::{Band, Probation, Standing, end_of};
 use transaction::{Candidate, instances, swap, transact};
 
 /// How long the folder must be quiet before a change is looked at.
@@ -152,8 +153,9 @@ impl Reloader {
         let names: Vec<PluginName> = seen.plugins.keys().filter(|name| named(name)).cloned().collect();
         let (mut attempts, mut candidates) = (Vec::new(), Vec::new());
         for name in names {
-            let (config, plugin) = (Arc::clone(&self.config), name.clone());
+            let (config, plugin, start) = (Arc::clone(&self.config), name.clone(), Instant::now());
             let read = tokio::task::spawn_blocking(move || Registry::read(&config)?.stands(&config, &plugin)).await;
+            let policy_s = start.elapsed().as_secs_f64();
             let Some(in_use) = seen.plugins.get_mut(&name) else { continue };
             let old = in_use.loaded.plugin.digest();
             match read.unwrap_or_else(|error| Err(Failure::from(anyhow::Error::new(error)))) {
@@ -161,13 +163,14 @@ impl Reloader {
                 Ok(Stands { component, .. }) if component.is_empty() => {}
                 Ok(Stands { digest, .. }) if digest == old || (in_use.refused == Some(Some(digest)) && !look.again) => {}
                 Ok(Stands { component, digest, .. }) => {
-                    candidates.push(Candidate { name, old: Arc::clone(&in_use.loaded), component, digest });
+                    candidates.push(Candidate { name, old: Arc::clone(&in_use.loaded), component, digest, policy_s });
                 }
                 Err(_) if in_use.refused == Some(None) && !look.again => {}
                 Err(failure) => {
                     in_use.refused = Some(None);
                     let end = End::Refused { phase: Phase::Policy, why: failure.line() };
-                    attempts.push(Attempt { plugin: name, from: old, to: None, end, seconds: Vec::new(), differences: Vec::new() });
+                    let seconds = vec![(Phase::Policy, policy_s)];
+                    attempts.push(Attempt { plugin: name, from: old, to: None, end, seconds, differences: Vec::new() });
                 }
             }
         }
@@ -202,11 +205,18 @@ impl Reloader {
         if let Some(in_use) = seen.plugins.get_mut(&name) {
             in_use.before = Some(std::mem::replace(&mut in_use.loaded, loaded));
         }
-        let reloader = Arc::clone(self);
+        // The task holds no probation, so that it ends when the build is replaced before it has made its calls.
+        let (reloader, standing) = (Arc::clone(self), probation.watch());
+        drop(probation);
         tokio::spawn(async move {
-            let failed = tokio::select! {
-                end = probation.end() => end,
+            let end = tokio::select! {
+                end = end_of(standing) => end,
                 () = reloader.stop.cancelled() => return,
+            };
+            let failed = match end {
+                None | Some(Standing::Open) => return,
+                Some(Standing::Proven) => None,
+                Some(Standing::Failed(why)) => Some(why),
             };
             reloader.end_probation(&name, digest, failed).await;
         });

@@ -52,14 +52,9 @@ impl Probation {
         Arc::new(Probation { band, calls_left: AtomicU32::new(calls), standing: watch::Sender::new(standing) })
     }
 
-    /// Waits for its end; `None` for success.
-    pub async fn end(&self) -> Option<String> {
-        let mut standing = self.standing.subscribe();
-        match standing.wait_for(|standing| *standing != Standing::Open).await.map(|end| end.clone()) {
-            Ok(Standing::Failed(why)) => Some(why),
-            // The sender lives as long as this does.
-            _ => None,
-        }
+    /// How it stands, for whoever must not keep it: it ends without a result when no place uses its build any more.
+    pub fn watch(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
     }
 
     fn is_over(&self) -> bool {
@@ -114,6 +109,11 @@ impl Probation {
             });
         }
     }
+}
+
+/// Waits for the end of a probation; `None` when its build was replaced before.
+pub async fn end_of(mut standing: watch::Receiver<Standing>) -> Option<Standing> {
+    standing.wait_for(|standing| *standing != Standing::Open).await.map(|end| end.clone()).ok()
 }
 
 /// A plugin on probation.
@@ -204,6 +204,19 @@ mod tests {
             Standing::Failed(why) => why.clone(),
         };
         assert!(standing.contains(expected), "{standing}");
+    }
+
+    #[tokio::test]
+    async fn the_probation_of_a_build_that_nobody_uses_any_more_ends() {
+        let probation = Probation::new(3, BAND);
+        let standing = probation.watch();
+        drop(probation);
+        assert_eq!(end_of(standing).await, None);
+        let probation = Probation::new(3, BAND);
+        let standing = probation.watch();
+        probation.fail("why".into());
+        drop(probation);
+        assert_eq!(end_of(standing).await, Some(Standing::Failed("why".into())));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Candidate {
     pub component: Bytes,
     /// The digest of that.
     pub digest: Digest,
+    /// Seconds that it took to read it and to find that it may be used.
+    pub policy_s: f64,
 }
 
 /// One candidate on its way.
@@ -67,7 +69,10 @@ type Ready = BTreeMap<PipelineId, Vec<Replacement>>;
 
 /// Puts all candidates in place, or none. What only an operator may let through is let through with `accept`.
 pub async fn transact(reloader: &Reloader, candidates: Vec<Candidate>, accept: bool) -> Outcome {
-    let way = |candidate| Way { candidate, new: None, differences: Vec::new(), seconds: Vec::new() };
+    let way = |candidate: Candidate| {
+        let seconds = vec![(Phase::Policy, candidate.policy_s)];
+        Way { candidate, new: None, differences: Vec::new(), seconds }
+    };
     let mut ways: Vec<Way> = candidates.into_iter().map(way).collect();
     let stopped = prepare(reloader, &mut ways, accept).await;
     let published = match stopped {
