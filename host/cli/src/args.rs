@@ -419,6 +419,27 @@ pub enum PluginCommand {
         #[arg(value_name = "NAME")]
         plugin: String,
     },
+    /// Make a key pair that signs plugins: NAME.pub, for `trusted_keys`, and NAME.key, which signs
+    Keygen {
+        /// Path of the two files, without their endings
+        #[arg(value_name = "NAME")]
+        name: PathBuf,
+    },
+    /// Write a signature beside each plugin's component
+    Sign {
+        /// Names of plugins, or paths of components
+        #[arg(value_name = "NAME", required = true)]
+        plugins: Vec<String>,
+        /// The secret key, without a password
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Say which trusted key has signed what plugins stand for
+    Verify {
+        /// Only these plugins; all that are used where none is named
+        #[arg(value_name = "NAME")]
+        plugins: Vec<String>,
+    },
     /// Run two builds of a plugin on the newest real batches and show what comes out differently
     Diff {
         /// The plugin's name, or the path of a component

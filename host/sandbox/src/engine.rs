@@ -118,7 +118,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// As [`Sandbox::new`].
-    #[doc(hidden)]
+    #[cfg(feature = "bench")]
     pub fn unlimited_for_bench(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
         Sandbox::with(config, false)
     }

@@ -3,6 +3,7 @@
 //! Invariant: a component is kept before the book says that it is in use; a book that names one which is gone says so when asked.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ use crate::failure::Failure;
 
 /// The book's name in the folder.
 const BOOK: &str = "in-use.json";
+/// What the name of a signature ends with, after the digest.
+const SIGNATURE: &str = ".sig";
 /// Builds before the one in use that are kept of each plugin.
 const BEFORE_MAX: usize = 3;
 /// Builds that were taken back and are remembered of each plugin.
@@ -70,7 +73,9 @@ impl Book {
         self.uses(plugin, to);
     }
 
-    fn names(&self, digest: &str) -> bool {
+    /// Whether an entry is a component that the book names, or its signature.
+    fn names(&self, entry: &str) -> bool {
+        let digest = entry.strip_suffix(SIGNATURE).unwrap_or(entry);
         self.builds().any(|kept| kept.to_string() == digest)
     }
 }
@@ -107,16 +112,35 @@ impl Kept {
         Ok(bytes.filter(|bytes| Digest::of(bytes) == digest).map(Bytes::from))
     }
 
-    /// Keeps a component.
+    /// The signature that came with a component, if one did.
+    ///
+    /// # Errors
+    /// A [`Failure`] when it cannot be read.
+    pub fn signature(&self, digest: Digest) -> Result<Option<String>, Failure> {
+        // It is checked whenever it is used, so that one which rotted does no harm.
+        Ok(self.0.get(&format!("{digest}{SIGNATURE}"))?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Keeps a component with its signature.
     ///
     /// # Errors
     /// A [`Failure`] when it cannot be written.
-    pub fn keep(&self, digest: Digest, component: &[u8]) -> Result<(), Failure> {
+    pub fn keep(&self, digest: Digest, component: &[u8], signature: Option<&str>) -> Result<(), Failure> {
         let name = digest.to_string();
         if self.component(digest)?.is_none() {
             self.0.put(&name, component)?;
         }
-        Ok(())
+        match signature {
+            Some(text) if self.signature(digest)?.as_deref() != Some(text) => {
+                Ok(self.0.put(&format!("{name}{SIGNATURE}"), text.as_bytes())?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the signature of a component is kept, for people.
+    pub fn signature_path(&self, digest: Digest) -> PathBuf {
+        Path::new("components").join(format!("{digest}{SIGNATURE}"))
     }
 
     /// Writes the book, and lets go of components that it does not name.

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tidegate_sandbox::Plugin;
 use tidegate_vocab::{Digest, PluginName};
 
+use super::Loaded;
+use super::trust::{TrustedKeys, signature_path};
 use crate::config::{Config, PluginConfig, section};
 use crate::failure::Failure;
 
@@ -38,13 +39,22 @@ pub struct Entry {
     /// What it was lent, a line each.
     #[serde(default)]
     pub grants: BTreeSet<String>,
+    /// The key that had signed it, where signatures were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
 }
 
 impl Entry {
     /// The entry of a plugin as it is loaded and lent to now.
-    pub fn of(plugin: &Plugin, config: &Config) -> Entry {
+    ///
+    /// # Errors
+    /// A [`Failure`] when no trusted key has signed it.
+    pub fn of(loaded: &Loaded, config: &Config) -> Result<Entry, Failure> {
+        let (plugin, signature) = (&loaded.plugin, loaded.signature.as_deref());
+        let place = signature_path(&config.plugin_file(plugin.name()));
+        let signed_by = TrustedKeys::read(config)?.check(plugin.name(), &loaded.component, signature, &place)?;
         let interface = plugin.manifest().interface.clone();
-        Entry { digest: plugin.digest(), interface, grants: grant_lines(&config.plugin(plugin.name())) }
+        Ok(Entry { digest: plugin.digest(), interface, grants: grant_lines(&config.plugin(plugin.name())), signed_by })
     }
 }
 

@@ -10,7 +10,9 @@ pub mod lock;
 mod plugins;
 mod retention;
 mod secrets;
+pub mod signing;
 pub mod stands;
+pub mod trust;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

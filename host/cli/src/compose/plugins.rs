@@ -10,6 +10,7 @@ use tidegate_vocab::{Clock, Digest, PluginName};
 
 use super::egress::{NetEgress, SystemResolver};
 use super::stands::Registry;
+use super::trust::signature_beside;
 use crate::config::section::list;
 use crate::config::{Config, PipelineConfig, PluginUse};
 use crate::failure::{Exit, Failure};
@@ -95,6 +96,8 @@ pub struct Loaded {
     pub plugin: Plugin,
     /// Its component.
     pub component: Bytes,
+    /// The signature that came with it, if one did.
+    pub signature: Option<String>,
 }
 
 /// Every metric that the gate names is one that an evaluator reports.
@@ -137,7 +140,7 @@ pub fn load_plugin(config: &Config, sandbox: &Sandbox, name: &PluginName) -> Res
     if let Some(why) = &stands.instead {
         tracing::warn!(plugin = %name, digest = %stands.digest.short(), "{why}");
     }
-    load_component(sandbox, name, stands.component)
+    Ok(Loaded { signature: stands.signature, ..load_component(sandbox, name, stands.component)? })
 }
 
 /// The bytes of a component's file.
@@ -165,15 +168,16 @@ pub fn chain(config: &Config, pipeline: &PipelineConfig) -> Result<Digest, Failu
     Ok(chain_digest(&each(&pipeline.cleaners, cleaner)?, &pipeline.contract))
 }
 
-/// Loads a component from a file.
+/// Loads a component from a file, with the signature beside it, which is not checked.
 ///
 /// # Errors
 /// A [`Failure`] when it is not there or does not load.
 pub fn load_file(sandbox: &Sandbox, name: &PluginName, path: &std::path::Path) -> Result<Loaded, Failure> {
-    load_component(sandbox, name, component(name, path)?.into())
+    let loaded = load_component(sandbox, name, component(name, path)?.into())?;
+    Ok(Loaded { signature: signature_beside(path)?, ..loaded })
 }
 
-/// Loads a component.
+/// Loads a component, as far as is known here without a signature.
 ///
 /// # Errors
 /// A [`Failure`] when it does not load.
@@ -182,7 +186,7 @@ pub fn load_component(sandbox: &Sandbox, name: &PluginName, component: Bytes) ->
         let hint = error.hint();
         Failure::new(&error, hint)
     })?;
-    Ok(Loaded { plugin, component })
+    Ok(Loaded { plugin, component, signature: None })
 }
 
 fn load_used(config: &Config, sandbox: &Sandbox, used: &PluginUse) -> Result<Loaded, Failure> {

@@ -6,6 +6,7 @@ use tidegate_vocab::{Digest, PluginName};
 use super::component;
 use super::kept::{Book, Kept};
 use super::lock::PluginsLock;
+use super::trust::{TrustedKeys, signature_beside, signature_path};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -16,6 +17,8 @@ pub struct Stands {
     pub component: Bytes,
     /// The digest.
     pub digest: Digest,
+    /// The signature that came with it, if one did.
+    pub signature: Option<String>,
     /// Why it is not the file in the plugin folder.
     pub instead: Option<String>,
 }
@@ -23,6 +26,7 @@ pub struct Stands {
 /// What decides it.
 pub struct Registry {
     lock: PluginsLock,
+    keys: TrustedKeys,
     kept: Kept,
     book: Book,
 }
@@ -34,22 +38,25 @@ impl Registry {
     /// A [`Failure`] when one cannot be read.
     pub fn read(config: &Config) -> Result<Registry, Failure> {
         let kept = Kept::of(config);
-        Ok(Registry { lock: PluginsLock::read(config)?, book: kept.book()?, kept })
+        Ok(Registry { lock: PluginsLock::read(config)?, keys: TrustedKeys::read(config)?, book: kept.book()?, kept })
     }
 
     /// What `plugin` stands for.
     ///
     /// # Errors
-    /// A [`Failure`] when its file cannot be read, or the lock does not allow it and what it allows is not kept.
+    /// A [`Failure`] when its file cannot be read, the lock does not allow it and what it allows is not kept, or
+    /// no trusted key has signed it.
     pub fn stands(&self, config: &Config, plugin: &PluginName) -> Result<Stands, Failure> {
-        let found = component(plugin, &config.plugin_file(plugin)).map(Bytes::from);
+        let file = config.plugin_file(plugin);
+        let found = component(plugin, &file).map(Bytes::from);
         let digest = found.as_ref().ok().map(Digest::of);
         let instead = |wanted: Digest, why: String| -> Result<Option<Stands>, Failure> {
             if digest == Some(wanted) {
                 return Ok(None);
             }
             let kept = self.kept.component(wanted)?;
-            Ok(kept.map(|component| Stands { component, digest: wanted, instead: Some(why) }))
+            let signature = self.kept.signature(wanted)?;
+            Ok(kept.map(|component| Stands { component, digest: wanted, signature, instead: Some(why) }))
         };
         let other = match (self.lock.entries.get(plugin), self.book.of(plugin)) {
             (Some(entry), _) => instead(entry.digest, "`plugins.lock` names another build than lies in the plugin folder".to_owned())?,
@@ -63,10 +70,16 @@ impl Registry {
             Some(other) => other,
             None => {
                 let component = found?;
-                Stands { digest: Digest::of(&component), component, instead: None }
+                let signature = signature_beside(&file)?;
+                Stands { digest: Digest::of(&component), component, signature, instead: None }
             }
         };
         self.lock.check(config, plugin, stands.digest)?;
+        let place = match &stands.instead {
+            Some(_) => self.kept.signature_path(stands.digest),
+            None => signature_path(&file),
+        };
+        self.keys.check(plugin, &stands.component, stands.signature.as_deref(), &place)?;
         Ok(stands)
     }
 }

@@ -30,7 +30,7 @@ use toml::de::DeTable;
 
 pub use gate::lint;
 pub use pipeline::{PipelineConfig, PluginUse};
-pub use plugin::{PluginConfig, PluginsConfig, SecretGrant, SecretOrigin};
+pub use plugin::{KeyOrigin, PluginConfig, PluginsConfig, SecretGrant, SecretOrigin};
 pub use section::Problem;
 use section::{Problems, Section};
 pub use serve::ServeConfig;

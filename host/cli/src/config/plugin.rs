@@ -20,6 +20,8 @@ const SHADOW_CHANGE_MAX: f64 = 0.1;
 /// `[plugins] probation_calls`, where it is not written.
 const PROBATION_CALLS: u32 = 20;
 const MINUTE_MS: u64 = 60_000;
+/// Characters of a public key in minisign's format.
+const KEY_TEXT_BYTES: usize = 56;
 
 /// `[plugins]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,8 @@ pub struct PluginsConfig {
     pub folder: PathBuf,
     /// Whether every plugin must have an entry in `plugins.lock`. One with http or a secret must in any case.
     pub locked: bool,
+    /// Keys, one of which must have signed a plugin; none where signatures are not asked for.
+    pub trusted_keys: Vec<Placed<KeyOrigin>>,
     /// Parts, newest first, that a new build is tried on beside the old one before it is used; 0 for none.
     pub shadow_batches: u32,
     /// The share of rows or cells that may come out differently before an operator has to accept it.
@@ -40,6 +44,15 @@ pub struct PluginsConfig {
     pub limits: SharedLimits,
     /// Where the file names the folder.
     pub span: std::ops::Range<usize>,
+}
+
+/// Where a public key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// In the settings themselves.
+    Inline(String),
+    /// In a file.
+    File(PathBuf),
 }
 
 /// `[plugin.NAME]`: what one plugin was lent, and the limits that differ from those of its kind.
@@ -114,6 +127,7 @@ pub(super) fn plugins(root: &Section<'_>, folder: &Path) -> PluginsConfig {
     let mut config = PluginsConfig {
         folder: folder.join("plugins"),
         locked: false,
+        trusted_keys: Vec::new(),
         limits: SharedLimits::DEFAULT,
         shadow_batches: SHADOW_BATCHES,
         shadow_change_max: SHADOW_CHANGE_MAX,
@@ -128,6 +142,7 @@ pub(super) fn plugins(root: &Section<'_>, folder: &Path) -> PluginsConfig {
         config.span = path.span;
     }
     config.locked = section.flag("locked").unwrap_or(false);
+    config.trusted_keys = trusted_keys(&section, folder);
     let small = |key: &str, default: u32| section.integer(key, 0..=10_000).and_then(|value| u32::try_from(value).ok()).unwrap_or(default);
     config.shadow_batches = small("shadow_batches", config.shadow_batches);
     config.probation_calls = small("probation_calls", config.probation_calls);
@@ -138,6 +153,21 @@ pub(super) fn plugins(root: &Section<'_>, folder: &Path) -> PluginsConfig {
     }
     section.finish();
     config
+}
+
+/// A public key in minisign's format is recognised by its length; anything else is the path of a file that holds one.
+fn trusted_keys(section: &Section<'_>, folder: &Path) -> Vec<Placed<KeyOrigin>> {
+    let Some(keys) = section.texts("trusted_keys") else { return Vec::new() };
+    if keys.is_empty() {
+        let message = format!("{} names no key, so that no plugin could be used", section.named("trusted_keys"));
+        let hint = "name one, such as `keys/team.pub`, or take the line out: then no signatures are asked for".to_owned();
+        section.problem(section.place("trusted_keys"), message, "expected at least one key", Some(hint));
+    }
+    let origin = |text: String| match text.len() == KEY_TEXT_BYTES && text.starts_with("RW") {
+        true => KeyOrigin::Inline(text),
+        false => KeyOrigin::File(folder.join(text)),
+    };
+    keys.into_iter().map(|key| Placed { value: origin(key.value), span: key.span }).collect()
 }
 
 fn failure_rules(section: &Section<'_>, default: FailureRules) -> FailureRules {

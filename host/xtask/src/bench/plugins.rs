@@ -26,7 +26,7 @@ pub fn measure(repo: &Repo) -> Result<Vec<Row>> {
     plugins::all(repo)?;
     let examples = ["--example", "bench_sandbox", "--example", "bench_limits", "--example", "bench_deadline"];
     // Built together with the whole workspace's features, so that no dependency is built a second time for them.
-    run(repo.cargo().args(["build", "--quiet", "--workspace"]).args(examples))?;
+    run(repo.cargo().args(["build", "--quiet", "--workspace", "--features", "tidegate-sandbox/bench"]).args(examples))?;
     let mut rows = beside_native(repo)?;
     rows.extend(told(sandbox::example(repo, "bench_limits"))?);
     rows.extend(languages(repo)?);

@@ -4,10 +4,10 @@ use serde_json::json;
 use tidegate_sandbox::Sandbox;
 use tidegate_vocab::{Digest, PluginName};
 
-use super::{found, named};
+use super::{found, named, named_or_used};
 use crate::compose::kept::Kept;
-use crate::compose::load_component;
 use crate::compose::lock::{Entry, PluginsLock};
+use crate::compose::{Loaded, load_component};
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
 use crate::terminal::Terminal;
@@ -17,16 +17,10 @@ use crate::terminal::Terminal;
 /// # Errors
 /// A [`Failure`] when one does not load.
 pub fn lock(config: &Config, sandbox: &Sandbox, plugins: &[String], terminal: &Terminal) -> Result<Exit, Failure> {
-    let mut names = plugins.iter().map(|name| named(name)).collect::<Result<Vec<_>, _>>()?;
-    if names.is_empty() {
-        let uses = config.pipelines.iter().flat_map(|pipeline| pipeline.plugins());
-        names = uses.map(|(_, used)| used.plugin.clone()).collect();
-        names.sort();
-        names.dedup();
-    }
+    let names = named_or_used(config, plugins)?;
     let mut locked = PluginsLock::read(config)?;
     for name in &names {
-        let entry = Entry::of(&found(config, sandbox, name.as_str())?.plugin, config);
+        let entry = Entry::of(&found(config, sandbox, name.as_str())?, config)?;
         locked.entries.insert(name.clone(), entry);
     }
     written(config, &locked, &names, terminal)
@@ -53,11 +47,12 @@ pub fn pin(config: &Config, sandbox: &Sandbox, plugin: &str, digest: Option<&str
         Ok(loaded) if loaded.plugin.digest() == wanted => loaded,
         _ => {
             let gone = || Failure::usage(format!("the build {} of `{name}` is not kept any more", wanted.short()), "pin another one");
-            load_component(sandbox, &name, kept.component(wanted)?.ok_or_else(gone)?)?
+            let loaded = load_component(sandbox, &name, kept.component(wanted)?.ok_or_else(gone)?)?;
+            Loaded { signature: kept.signature(wanted)?, ..loaded }
         }
     };
     let mut locked = PluginsLock::read(config)?;
-    locked.entries.insert(name.clone(), Entry::of(&loaded.plugin, config));
+    locked.entries.insert(name.clone(), Entry::of(&loaded, config)?);
     written(config, &locked, &[name], terminal)
 }
 
@@ -84,7 +79,8 @@ fn written(config: &Config, locked: &PluginsLock, names: &[PluginName], terminal
         let lines = entries.clone().map(|(name, entry)| {
             let grants: Vec<&str> = entry.grants.iter().map(String::as_str).collect();
             let lent = if grants.is_empty() { "nothing".to_owned() } else { grants.join(", ") };
-            format!("{name}: {}, lent {lent}\n", entry.digest.short())
+            let signed = entry.signed_by.as_ref().map_or_else(String::new, |key| format!(", signed by {key}"));
+            format!("{name}: {}, lent {lent}{signed}\n", entry.digest.short())
         });
         lines.chain([format!("written to {}; a running host looks at it with `tidegate plugin reload`\n", path.display())]).collect()
     };

@@ -3,6 +3,7 @@
 mod diff;
 mod lock;
 mod reload;
+mod sign;
 
 use std::path::Path;
 
@@ -25,10 +26,15 @@ pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> 
     if let PluginCommand::Author(command) = command {
         return crate::author::author(command, terminal);
     }
+    if let PluginCommand::Keygen { name } = command {
+        return sign::keygen(name, terminal);
+    }
     let config = config(global)?;
     match command {
         // These need no settings, and have returned.
-        PluginCommand::Author(_) => Ok(Exit::Ok),
+        PluginCommand::Author(_) | PluginCommand::Keygen { .. } => Ok(Exit::Ok),
+        PluginCommand::Sign { plugins, key } => sign::sign(&config, plugins, key, terminal),
+        PluginCommand::Verify { plugins } => sign::verify(&config, plugins, terminal),
         PluginCommand::List => with_sandbox(&config, |sandbox| list(&config, sandbox, terminal)),
         PluginCommand::Inspect { plugin } => with_sandbox(&config, |sandbox| inspect(&config, sandbox, plugin, terminal)),
         PluginCommand::Reload { plugins, accept } => reload::reload(&config, plugins, *accept, global, terminal),
@@ -43,6 +49,18 @@ pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> 
         PluginCommand::Unpin { plugin } => lock::unpin(&config, plugin, terminal),
         PluginCommand::Diff { old, new } => diff::diff(&config, old, new, global, terminal),
     }
+}
+
+/// The plugins that were named, or else all that the pipelines use, each once.
+fn named_or_used(config: &Config, plugins: &[String]) -> Result<Vec<PluginName>, Failure> {
+    let mut names = plugins.iter().map(|name| named(name)).collect::<Result<Vec<_>, _>>()?;
+    if names.is_empty() {
+        let uses = config.pipelines.iter().flat_map(|pipeline| pipeline.plugins());
+        names = uses.map(|(_, used)| used.plugin.clone()).collect();
+        names.sort();
+        names.dedup();
+    }
+    Ok(names)
 }
 
 fn with_sandbox(config: &Config, work: impl FnOnce(&Sandbox) -> Result<Exit, Failure>) -> Result<Exit, Failure> {

@@ -29,6 +29,7 @@ use crate::compose::Loaded;
 use crate::compose::clock::SystemClock;
 use crate::compose::kept::{Book, Kept};
 use crate::compose::stands::{Registry, Stands};
+use crate::compose::trust::TrustedKeys;
 use crate::config::Config;
 use crate::failure::Failure;
 use probation::{Band, Probation, Standing, end_of};
@@ -104,7 +105,7 @@ impl Reloader {
         let (mut builds, mut plugins) = (kept.book()?, BTreeMap::new());
         for loaded in in_use {
             let (name, digest) = (loaded.plugin.name().clone(), loaded.plugin.digest());
-            kept.keep(digest, &loaded.component)?;
+            kept.keep(digest, &loaded.component, loaded.signature.as_deref())?;
             builds.uses(&name, digest);
             book.in_use(&loaded.plugin);
             plugins.insert(name, InUse { loaded: Arc::new(loaded), before: None, refused: None });
@@ -162,8 +163,8 @@ impl Reloader {
                 // A file that is half written is looked at again when it changes again.
                 Ok(Stands { component, .. }) if component.is_empty() => {}
                 Ok(Stands { digest, .. }) if digest == old || (in_use.refused == Some(Some(digest)) && !look.again) => {}
-                Ok(Stands { component, digest, .. }) => {
-                    candidates.push(Candidate { name, old: Arc::clone(&in_use.loaded), component, digest, policy_s });
+                Ok(Stands { component, digest, signature, .. }) => {
+                    candidates.push(Candidate { name, old: Arc::clone(&in_use.loaded), component, digest, signature, policy_s });
                 }
                 Err(_) if in_use.refused == Some(None) && !look.again => {}
                 Err(failure) => {
@@ -224,7 +225,8 @@ impl Reloader {
 
     /// What is in use is noted after the fact: a host that is killed in between finds the new file in the plugin folder.
     fn write_down(&self, seen: &Seen, loaded: &Loaded) {
-        let noted = self.kept.keep(loaded.plugin.digest(), &loaded.component).and_then(|()| self.kept.write(&seen.builds));
+        let kept = self.kept.keep(loaded.plugin.digest(), &loaded.component, loaded.signature.as_deref());
+        let noted = kept.and_then(|()| self.kept.write(&seen.builds));
         if let Err(failure) = noted {
             tracing::error!(plugin = %loaded.plugin.name(), "its builds could not be noted: {}", failure.line());
         }
@@ -292,8 +294,11 @@ impl Reloader {
         let before = builds.of(name).map(|builds| builds.before.clone()).unwrap_or_default();
         for digest in before {
             if let Some(component) = self.kept.component(digest)? {
+                let signature = self.kept.signature(digest)?;
+                TrustedKeys::read(&self.config)?.check(name, &component, signature.as_deref(), &self.kept.signature_path(digest))?;
                 let (sandbox, name) = (self.sandbox.clone(), name.clone());
-                let loading = tokio::task::spawn_blocking(move || crate::compose::load_component(&sandbox, &name, component));
+                let load = move || Ok(Loaded { signature, ..crate::compose::load_component(&sandbox, &name, component)? });
+                let loading = tokio::task::spawn_blocking(load);
                 return loading.await.map_err(|error| Failure::from(anyhow::Error::new(error)))?;
             }
         }

@@ -39,6 +39,8 @@ pub struct Candidate {
     pub digest: Digest,
     /// Seconds that it took to read it and to find that it may be used.
     pub policy_s: f64,
+    /// The signature that came with it, which was checked.
+    pub signature: Option<String>,
 }
 
 /// One candidate on its way.
@@ -113,7 +115,8 @@ async fn prepare(reloader: &Reloader, ways: &mut [Way], accept: bool) -> Result<
     for (index, way) in ways.iter_mut().enumerate() {
         let start = Instant::now();
         let (sandbox, name, component) = (reloader.sandbox.clone(), way.candidate.name.clone(), way.candidate.component.clone());
-        let loaded = aside(move || load_component(&sandbox, &name, component)).await;
+        let signature = way.candidate.signature.take();
+        let loaded = aside(move || Ok(Loaded { signature, ..load_component(&sandbox, &name, component)? })).await;
         way.seconds.push((Phase::Compile, start.elapsed().as_secs_f64()));
         let loaded = Arc::new(loaded.map_err(|failure| refused(index, Phase::Compile, &failure))?);
         way.new = Some(Arc::clone(&loaded));
