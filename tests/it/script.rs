@@ -86,6 +86,7 @@ fn append(world: &World, file: &str, before: Vec<u8>, more: &[u8]) {
     if before.is_empty() {
         return world.write(file, more);
     }
+    world.make_own(file);
     let mut file = std::fs::OpenOptions::new().append(true).open(world.path(file)).unwrap();
     file.write_all(more).unwrap();
 }

@@ -97,7 +97,6 @@ fn secret_key(path: &Path) -> Result<SecretKey, Failure> {
 }
 
 /// Writes a file that is not there yet.
-#[expect(clippy::disallowed_methods, reason = "a key is a file of the operator's")]
 fn create(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| unusable(path, error.into()))
