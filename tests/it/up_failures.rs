@@ -50,7 +50,10 @@ fn a_batch_that_fails_is_set_aside_and_the_host_goes_on() {
         "tidegate_dead_letters{pipeline=\"harbour\"} 1",
         "tidegate_dead_letter_rows{pipeline=\"harbour\"} 1",
         "tidegate_plugin_call_seconds_count{plugin=\"hostile-cleaner\",step=\"clean\"}",
+        "tidegate_plugin_guest_seconds_count{plugin=\"hostile-cleaner\",step=\"clean\"}",
+        "tidegate_plugin_host_calls_total{plugin=\"hostile-cleaner\"}",
         "tidegate_plugin_rows_in_total{pipeline=\"harbour\",plugin=\"hostile-cleaner\"}",
+        "tidegate_plugin_rows_out_total{pipeline=\"harbour\",plugin=\"hostile-cleaner\"}",
         "tidegate_plugin_calls_total{plugin=\"hostile-cleaner\",outcome=\"trapped\"} 2",
     ] {
         assert!(counted.contains(series), "no `{series}` in\n{counted}");

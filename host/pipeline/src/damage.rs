@@ -76,6 +76,7 @@ impl DamageDone {
     pub(crate) fn count(&self, pipeline: &PipelineId, plugin: &PluginName) {
         let counters = [
             ("tidegate_plugin_rows_in_total", self.rows_in),
+            ("tidegate_plugin_rows_out_total", self.rows_in - self.rows_dropped),
             ("tidegate_plugin_rows_dropped_total", self.rows_dropped),
             ("tidegate_plugin_cells_changed_total", self.cells_changed),
         ];

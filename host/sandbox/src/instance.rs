@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_vocab::PluginName;
 use wasmtime::{Store, UpdateDeadline};
@@ -19,7 +20,7 @@ use crate::last_words::{self, LastWords};
 use crate::limiter::LimitHit;
 use crate::load::{Linked, Plugin};
 use crate::manifest::{Manifest, PluginKind};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{CallCost, Telemetry};
 use crate::ticker::monotonic_now;
 
 /// Faults of a configuration that a plugin may list.
@@ -86,6 +87,8 @@ pub(crate) struct Slot<W> {
     live: Option<Live<W>>,
     last_words: LastWords,
     telemetry: Telemetry,
+    /// Time in the guest and calls out of it, of the last call.
+    in_guest: (Duration, u64),
 }
 
 struct Live<W> {
@@ -103,7 +106,8 @@ impl<W: World> Slot<W> {
         plugin.check_config(&settings.config)?;
         let config = settings.config.to_string();
         let (last_words, telemetry) = (LastWords::default(), Telemetry::new(plugin.name()));
-        let mut slot = Slot { plugin: plugin.clone(), settings: settings.clone(), config, live: None, last_words, telemetry };
+        let (plugin, settings, in_guest) = (plugin.clone(), settings.clone(), Default::default());
+        let mut slot = Slot { plugin, settings, config, live: None, last_words, telemetry, in_guest };
         slot.live = Some(slot.start()?);
         Ok(slot)
     }
@@ -141,9 +145,11 @@ impl<W: World> Slot<W> {
         with: impl FnOnce(&mut Store<HostState>, &W) -> wasmtime::Result<Result<T, Breach>>,
     ) -> Result<T, CallError> {
         let started = monotonic_now();
-        let result = self.telemetry.span(step).in_scope(|| self.call_once(step, with));
+        let span = self.telemetry.span(step);
+        let result = span.in_scope(|| self.call_once(step, with));
         let memory_bytes = self.live.as_ref().map_or(0, |live| live.store.data().limiter.held_bytes());
-        self.telemetry.call(step, &result, started.elapsed(), memory_bytes);
+        let (guest, host_calls) = std::mem::take(&mut self.in_guest);
+        self.telemetry.call(step, &result, &CallCost { whole: started.elapsed(), guest, host_calls, memory_bytes }, &span);
         result
     }
 
@@ -196,6 +202,7 @@ impl<W: World> Slot<W> {
         let result = catch_unwind(AssertUnwindSafe(|| with(store))).unwrap_or_else(|panic| Err(host_fault(&*panic)));
         let state = store.data_mut();
         state.end_call();
+        self.in_guest = state.guest_time.end(monotonic_now());
         if !matches!(result, Ok(Ok(_))) {
             let backtrace = result.as_ref().err().map(last_words::backtrace).unwrap_or_default();
             self.last_words = LastWords { log: state.take_log(), backtrace };
@@ -257,6 +264,10 @@ fn new_store(plugin: &Plugin, settings: &PluginSettings) -> Result<Store<HostSta
     }
     store.set_hostcall_fuel(usize::try_from(settings.limits.host_call_bytes_max).unwrap_or(usize::MAX));
     store.set_max_component_handles(usize::try_from(settings.limits.resources_max).unwrap_or(usize::MAX));
+    store.call_hook(|mut store, step| {
+        store.data_mut().guest_time.step(step, monotonic_now());
+        Ok(())
+    });
     store.epoch_deadline_callback(|mut store| {
         store.data_mut().check_time()?;
         Ok(UpdateDeadline::Continue(1))
@@ -287,6 +298,6 @@ impl Plugin {
 fn instantiate_once<W: World>(plugin: &Plugin, settings: &PluginSettings) -> Result<(), CallError> {
     let (last_words, telemetry) = (LastWords::default(), Telemetry::new(plugin.name()));
     let (plugin, settings, config) = (plugin.clone(), settings.clone(), String::new());
-    let mut slot: Slot<W> = Slot { plugin, settings, config, live: None, last_words, telemetry };
+    let mut slot: Slot<W> = Slot { plugin, settings, config, live: None, last_words, telemetry, in_guest: Default::default() };
     slot.instantiate().map(drop)
 }

@@ -20,6 +20,7 @@ mod egress;
 mod engine;
 mod evaluator;
 mod grants;
+mod guest_time;
 mod host;
 mod instance;
 mod last_words;

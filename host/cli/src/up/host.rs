@@ -56,8 +56,9 @@ pub struct Options {
 /// A [`Failure`] when something it needs cannot be opened; what breaks later is mended or shown, and ends nothing.
 pub async fn up(config: Config, state: &StateFolder, options: Options, terminal: &Terminal) -> Result<(), Failure> {
     let config = Arc::new(config);
-    let calls = Matcher::Full("tidegate_plugin_call_seconds".to_owned());
-    let counters = PrometheusBuilder::new().set_buckets_for_metric(calls, &observer::CALL_BUCKETS_S);
+    let calls = |name: &str| Matcher::Full(format!("tidegate_plugin_{name}_seconds"));
+    let counters = PrometheusBuilder::new().set_buckets_for_metric(calls("call"), &observer::CALL_BUCKETS_S);
+    let counters = counters.and_then(|builder| builder.set_buckets_for_metric(calls("guest"), &observer::CALL_BUCKETS_S));
     let counters = counters.and_then(PrometheusBuilder::install_recorder).map_err(|error| Failure::new(&error, None))?;
     observer::describe();
     let gathered = counters.clone();

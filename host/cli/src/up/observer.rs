@@ -95,6 +95,8 @@ pub fn describe() {
     describe_counter!("tidegate_decisions_total", "Decisions since the host started, by kind.");
     describe_counter!("tidegate_plugin_calls_total", "Calls of a plugin since the host started, by how they ended.");
     describe_histogram!("tidegate_plugin_call_seconds", "Time of a plugin's call as its caller waits for it, by function.");
+    describe_histogram!("tidegate_plugin_guest_seconds", "Of that, the time in the plugin itself; the rest is host functions and copying.");
+    describe_counter!("tidegate_plugin_host_calls_total", "Functions of the host that a plugin called since the host started.");
     describe_counter!(
         "tidegate_plugin_instances_total",
         "Instances of a plugin that were started: one a use, and one more for each call that ended badly."
@@ -104,6 +106,7 @@ pub fn describe() {
     describe_gauge!("tidegate_plugin_reload_seconds", "Time of each step of the last attempt to replace a plugin.");
     describe_counter!("tidegate_plugin_strikes_total", "Strikes charged to a plugin since the host started.");
     describe_counter!("tidegate_plugin_rows_in_total", "Rows given to a cleaner since the host started, those of repeated calls too.");
+    describe_counter!("tidegate_plugin_rows_out_total", "Rows that a cleaner kept since the host started.");
     describe_counter!("tidegate_plugin_rows_dropped_total", "Rows that a cleaner dropped since the host started.");
     describe_counter!("tidegate_plugin_cells_changed_total", "Cells of features that a cleaner changed since the host started.");
     describe_gauge!(

@@ -30,6 +30,7 @@ use crate::bindings::shared;
 use crate::bindings::shared::failures::Failure;
 use crate::egress::Egress;
 use crate::grants::{Grants, Inputs, LogLevel, PluginSettings};
+use crate::guest_time::GuestTime;
 use crate::limiter::{LimitHit, Limiter, Place};
 use crate::ticker::{monotonic_now, thread_cpu_now};
 
@@ -47,6 +48,7 @@ pub(crate) struct HostState {
     pub(crate) scratch: rows::Scratch,
     /// The line that would have granted what was denied in the present call.
     pub(crate) denied: Option<String>,
+    pub(crate) guest_time: GuestTime,
     deadline: Instant,
     /// Processor time of the calling thread at the first tick of the present call. Not at its beginning: the kernel has to be asked
     /// for it, which costs more than a small call, and no limit is finer than a tick.
@@ -89,6 +91,7 @@ impl HostState {
             reasons,
             scratch: rows::Scratch::default(),
             denied: None,
+            guest_time: GuestTime::default(),
             deadline: monotonic_now(),
             cpu_began: None,
             rows: None,
