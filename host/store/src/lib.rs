@@ -16,7 +16,7 @@
 
 mod blobs;
 mod commit;
-mod compiled;
+mod entries;
 mod durable;
 mod error;
 mod feedback;
@@ -31,7 +31,7 @@ mod work;
 mod write;
 
 pub use blobs::{Blob, Blobs, ListedBlob};
-pub use compiled::{CompiledFolder, CompiledRemoved};
+pub use entries::{EntriesRemoved, EntryFolder};
 pub use error::StoreError;
 pub use feedback::{ArrivedLabel, Feedback, LabelsKept};
 pub use folder::StateFolder;

@@ -10,6 +10,7 @@
 mod contract;
 mod files;
 mod gate;
+pub mod live;
 mod model;
 mod pipeline;
 mod plugin;
@@ -20,6 +21,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod trigger;
+pub mod typed;
 pub mod value;
 
 use std::collections::BTreeMap;
@@ -35,6 +37,7 @@ pub use section::Problem;
 use section::{Problems, Section};
 pub use serve::ServeConfig;
 pub use store::StoreConfig;
+use typed::Typed;
 
 /// The settings file when none is named.
 pub const SETTINGS_FILE: &str = "tidegate.toml";
@@ -57,6 +60,8 @@ pub struct File {
 pub struct Config {
     /// The file, for messages that point into it.
     pub file: File,
+    /// What it says, key by key.
+    pub typed: Typed,
     /// `[store]`.
     pub store: StoreConfig,
     /// `[serve]`, when the file has it.
@@ -193,7 +198,8 @@ impl File {
         let pipelines = pipelines(&root);
         let backtest = backtest(&root);
         root.finish();
-        Some(Config { file: self.clone(), store, serve, plugins, plugin, inputs, pipelines: pipelines?, backtest })
+        let typed = Typed::of(document.get_ref());
+        Some(Config { file: self.clone(), typed, store, serve, plugins, plugin, inputs, pipelines: pipelines?, backtest })
     }
 }
 

@@ -374,7 +374,8 @@ fn describe(value: &DeValue<'_>) -> String {
     }
 }
 
-fn json_of(value: &DeValue<'_>) -> Value {
+/// A value as JSON; a date becomes a text, and what JSON has no number for becomes null.
+pub(super) fn json_of(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or_else(
