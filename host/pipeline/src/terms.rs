@@ -9,7 +9,7 @@ use tidegate_policy::{Gate, TriggerRule};
 use tidegate_store::Write;
 use tidegate_vocab::RunId;
 
-use crate::{FailureRules, Pipeline, PipelineError, Settings};
+use crate::{FailureRules, Pipeline, PipelineError, Replacement, Settings};
 
 /// What a pipeline can be told anew between two events; the rest of its [`Settings`] holds for as long as it is open.
 #[derive(Debug, Clone)]
@@ -32,12 +32,13 @@ impl From<Settings> for Terms {
 }
 
 impl Pipeline {
-    /// Works by `terms` from here on.
+    /// Works by `terms` from here on, with `plugins` in the place of those of their name.
     ///
     /// # Errors
     /// What the store could not read; nothing has changed then.
-    pub async fn adopt(&mut self, terms: Terms) -> Result<(), PipelineError> {
+    pub async fn adopt(&mut self, terms: Terms, plugins: Vec<Replacement>) -> Result<(), PipelineError> {
         let is_judged = self.open_run().await?.is_some();
+        self.replace(plugins).await?;
         let Terms { triggers, gate, positive_class, failures } = terms;
         self.gate_due = (is_judged && gate != self.settings.gate).then(|| gate.clone());
         let gate = if is_judged { self.settings.gate.clone() } else { gate };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_vocab::limits::{PluginLimits, SharedLimits};
 use tidegate_vocab::{PipelineId, PluginName};
 
-use super::typed::{Change, Key, Typed};
+use super::typed::{Change, Key};
 use super::{Config, PipelineConfig, PluginUse, PluginsConfig, StoreConfig};
 
 /// What a running host makes of a key that has changed in the file.

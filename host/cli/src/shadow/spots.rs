@@ -45,6 +45,12 @@ pub struct Side<'a> {
     pub loaded: &'a Loaded,
 }
 
+impl<'a> Side<'a> {
+    fn maker(&self, clock: &'a Arc<dyn Clock>) -> Maker<'a> {
+        Maker { config: self.config, clock }
+    }
+}
+
 impl Spot {
     /// Every spot of `name` in `pipeline`, in the loop's order.
     pub fn of(pipeline: &PipelineConfig, name: &PluginName) -> Vec<Spot> {
@@ -108,19 +114,18 @@ pub fn tried(
         let pipeline = side.config.pipeline(Some(of.id.as_str()))?;
         spot.used(pipeline).cloned().ok_or_else(gone)
     };
-    let make = |side: Side<'_>| Maker { config: side.config, clock };
     let place = spot.named(of);
     Ok(match (spot, samples) {
         (Spot::Cleaner(_), Samples::Cleaner(batches)) if !batches.is_empty() => {
-            let port = |side: Side<'_>| make(side).cleaner(&used(side)?, side.loaded)?.port.ok_or_else(gone);
+            let port = |side: Side<'_>| side.maker(clock).cleaner(&used(side)?, side.loaded)?.port.ok_or_else(gone);
             Some(cleaners(place, Builds { old: port(old)?, new: port(new)? }, batches)?)
         }
         (Spot::Evaluator(_), Samples::Evaluator(Some(scored))) => {
-            let port = |side: Side<'_>| make(side).evaluator(&used(side)?, side.loaded)?.port.ok_or_else(gone);
+            let port = |side: Side<'_>| side.maker(clock).evaluator(&used(side)?, side.loaded)?.port.ok_or_else(gone);
             Some(evaluators(place, Builds { old: port(old)?, new: port(new)? }, scored)?)
         }
         (Spot::Source, Samples::Source(cursor)) => {
-            let port = make(new).source(&used(new)?, new.loaded)?.port.ok_or_else(gone)?;
+            let port = new.maker(clock).source(&used(new)?, new.loaded)?.port.ok_or_else(gone)?;
             Some(source(place, port, cursor.as_deref(), &of.contract, clock.now())?)
         }
         _ => None,

@@ -90,6 +90,15 @@ impl Trial<'_> {
     /// # Errors
     /// The first [`Stop`].
     pub async fn prepare(&self, ways: &mut [Way]) -> Result<(), Stop> {
+        self.configure(ways).await?;
+        self.shadow(ways).await
+    }
+
+    /// Makes the instances that are to be put in place.
+    ///
+    /// # Errors
+    /// The first [`Stop`].
+    pub async fn configure(&self, ways: &mut [Way]) -> Result<(), Stop> {
         for (index, way) in ways.iter_mut().enumerate() {
             let start = Instant::now();
             // An instance for each place, before anything is tried: a plugin that does not start says so at once.
@@ -97,6 +106,10 @@ impl Trial<'_> {
             way.seconds.push((Phase::Configure, start.elapsed().as_secs_f64()));
             way.ready = made.map_err(|failure| Stop::refused(index, Phase::Configure, &failure))?;
         }
+        Ok(())
+    }
+
+    async fn shadow(&self, ways: &mut [Way]) -> Result<(), Stop> {
         if self.new.plugins.shadow_batches == 0 {
             return Ok(());
         }
@@ -113,7 +126,7 @@ impl Trial<'_> {
     }
 
     /// What is new beside what is in use, at every place.
-    async fn shadowed(&self, way: &Way) -> Result<Vec<Difference>, Failure> {
+    async fn shadowed(&self, way: &mut Way) -> Result<Vec<Difference>, Failure> {
         let mut differences = Vec::new();
         for (id, spot) in &way.spots {
             let (Some(place), pipeline) = (self.reloader.places.get(id), self.new.pipeline(Some(id.as_str()))?) else { continue };
@@ -148,7 +161,9 @@ impl Trial<'_> {
         }
         if self.changes_settings() {
             // Those that use none of the plugins are told the rest of the settings.
-            self.reloader.places.keys().for_each(|id| drop(ready.entry(id.clone()).or_default()));
+            for id in self.reloader.places.keys() {
+                ready.entry(id.clone()).or_default();
+            }
         }
         let mut done: Vec<PipelineId> = Vec::new();
         for (pipeline, replacements) in ready {
@@ -172,7 +187,7 @@ impl Trial<'_> {
     }
 
     /// Puts back what was in use, where what is new is in use already; what cannot be put back is said.
-    async fn put_back(&self, ways: &[Way], done: &[PipelineId]) {
+    async fn put_back(&self, ways: &mut [Way], done: &[PipelineId]) {
         let mut old = Ready::new();
         for way in ways {
             let made = instances(self.reloader, &self.old, &way.old, &way.spots, &Probation::resting()).await;
