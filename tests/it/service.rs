@@ -98,10 +98,19 @@ impl Service {
         }
     }
 
+    /// Tells it by SIGHUP to read its files again.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
+        assert!(kill.success(), "the host had ended before: {:?}", self.said());
+    }
+
     /// Stops it with SIGTERM, which must end it well; what it said.
     pub fn stop(mut self) -> Vec<Value> {
-        let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
-        assert!(kill.success(), "the host had ended before: {:?}", self.said());
+        self.signal("TERM");
         let status = end_of(&mut self.child);
         // The pipe has ended with the process.
         self.reader.take().map(JoinHandle::join).unwrap().unwrap();

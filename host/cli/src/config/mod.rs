@@ -11,6 +11,8 @@ mod contract;
 mod files;
 mod gate;
 pub mod live;
+#[cfg(test)]
+mod live_tests;
 mod model;
 mod pipeline;
 mod plugin;
