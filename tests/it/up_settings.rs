@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::harbour::{ask, with_champion};
 use crate::host::{Ended, World};
 use crate::rows::{HEADER, Rows};
 use crate::scenarios::BASE;
@@ -10,7 +11,11 @@ use crate::service::{Service, wait};
 
 /// The base settings with a second cleaner, that lets everything pass.
 fn settings() -> String {
-    changed(BASE, "serving = true }]", "serving = true }, { plugin = \"range\", config = { columns = { wind = { high = 1000.0, outside = \"drop-row\" } } } }]")
+    changed(
+        BASE,
+        "serving = true }]",
+        "serving = true }, { plugin = \"range\", config = { columns = { wind = { high = 1000.0, outside = \"drop-row\" } } } }]",
+    )
 }
 
 fn changed(text: &str, find: &str, replacement: &str) -> String {
@@ -157,7 +162,10 @@ fn what_needs_a_restart_is_named_and_the_rest_is_taken_up() {
     assert_eq!(service.pipeline("harbour")["cleaners"], serde_json::json!(["missing"]));
     service.stop();
     let story = story(&world);
-    assert_eq!(story[0].1, "settings: taken up; changed: `plugins.shadow_batches`: not written to 2; needs a restart: `serve.hosts`: not written to [\"tide.example\"]");
+    assert_eq!(
+        story[0].1,
+        "settings: taken up; changed: `plugins.shadow_batches`: not written to 2; needs a restart: `serve.hosts`: not written to [\"tide.example\"]"
+    );
 }
 
 #[test]
@@ -216,6 +224,23 @@ fn limits_of_a_plugin_hold_from_the_next_call_on() {
 }
 
 #[test]
+fn limits_hold_for_what_requests_pass_through_too() {
+    let rules = changed(&crate::harbour::settings(), "[plugins]\n", "[plugins]\nshadow_batches = 0\n");
+    let world = World::new(&rules);
+    let (service, minutes) = with_champion(&world);
+    let mut client = service.client();
+    assert_eq!(ask(&mut client, &minutes[..1]).status, 200);
+    // It starts under this limit, and cannot do its work: without a try on real rows only the calls show it.
+    edit(&world, &format!("{rules}\n[plugin.missing]\nhost_calls_max = 1\n"));
+    attempt(&service, "applied");
+    let reply = ask(&mut client, &minutes[..1]);
+    assert!(reply.status != 200 && reply.body.contains("host_calls_max"), "{} {}", reply.status, reply.body);
+    edit(&world, &rules);
+    wait("requests are answered again", || (ask(&mut client, &minutes[..1]).status == 200).then_some(()));
+    service.stop();
+}
+
+#[test]
 fn more_that_is_lent_waits_for_an_operator() {
     let (world, service) = started(&settings());
     let lending = format!("{}\n[plugin.log.grant]\nclock = true\n", settings());
@@ -251,7 +276,10 @@ fn the_rules_for_plugins_hold_from_the_next_look_on() {
     let (world, service) = started(&settings());
     let ruled = |rules: &str| changed(&settings(), "[plugins]\n", &format!("[plugins]\n{rules}\n"));
     edit(&world, &ruled("locked = true"));
-    contains(&attempt(&service, "refused")["refused"], "has no entry in `plugins.lock`, which it must have because `[plugins] locked` is set");
+    contains(
+        &attempt(&service, "refused")["refused"],
+        "has no entry in `plugins.lock`, which it must have because `[plugins] locked` is set",
+    );
     edit(&world, &ruled("trusted_keys = [\"team.pub\"]"));
     wait("there is no such key", || service.status()["settings"]["refused"].as_str().filter(|why| why.contains("team.pub")).map(drop));
     // With an entry for each it is allowed; nothing tells the host so but the signal.
@@ -274,7 +302,10 @@ fn triggers_and_the_gate_change_between_runs() {
     let (world, service) = started(&settings());
     let unknown = changed(&settings(), "id = \"not-naive\"\nmetric = \"accuracy\"", "id = \"not-naive\"\nmetric = \"acuity\"");
     edit(&world, &unknown);
-    contains(&attempt(&service, "refused")["refused"], "gate rule `not-naive` judges `acuity`, which no evaluator of pipeline `harbour` reports");
+    contains(
+        &attempt(&service, "refused")["refused"],
+        "gate rule `not-naive` judges `acuity`, which no evaluator of pipeline `harbour` reports",
+    );
     assert_eq!(service.pipeline("harbour")["versions"], 0, "400 rows are not 500");
     // A gate that nothing passes, and a trigger that is due.
     let strict = changed(&settings(), "against = \"majority\"\ntest = \"superior\"", "test = \"lower-bound\"\nbound = 1.0");

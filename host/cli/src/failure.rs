@@ -111,8 +111,11 @@ impl Failure {
         &self.message
     }
 
-    /// This failure, shown at a place of the settings file.
+    /// This failure, shown at a place of a file; one that has a place already is better shown there.
     pub fn at(mut self, file: &File, span: std::ops::Range<usize>, label: &str) -> Failure {
+        if self.place.is_some() {
+            return self;
+        }
         let problem = Problem { message: self.message.clone(), label: label.to_owned(), span, hint: self.hint.clone() };
         self.place = Some(Box::new(Place { file: file.clone(), problems: vec![problem] }));
         self

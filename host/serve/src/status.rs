@@ -198,7 +198,7 @@ pub struct DeadLetterStatus {
 }
 
 /// The settings in force, and how they stand to the file.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct SettingsStatus {
     /// The file.
     pub file: String,

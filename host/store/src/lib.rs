@@ -16,8 +16,8 @@
 
 mod blobs;
 mod commit;
-mod entries;
 mod durable;
+mod entries;
 mod error;
 mod feedback;
 mod folder;

@@ -33,7 +33,11 @@ pub fn check(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
             terminal.note(&format!("pipeline `{}`: {advice}", pipeline.id));
         }
     }
-    let running = running(&config)?;
+    let running = running(&config).unwrap_or_else(|failure| {
+        // The file is fine all the same.
+        terminal.note(&format!("a host runs here, and did not say which settings are in force: {}", failure.line()));
+        None
+    });
     terminal.result(|| text(&config, running.as_ref()), || value(&config, running.as_ref()));
     Ok(Exit::Ok)
 }

@@ -104,11 +104,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// A [`Failure`] that names the rule, and what the evaluators report.
-pub fn check_metrics(
-    config: &Config,
-    pipeline: &PipelineConfig,
-    evaluators: &mut [PluginStep<dyn EvaluatePort>],
-) -> Result<(), Failure> {
+pub fn check_metrics(config: &Config, pipeline: &PipelineConfig, evaluators: &mut [PluginStep<dyn EvaluatePort>]) -> Result<(), Failure> {
     let mut known = Vec::new();
     for port in evaluators.iter_mut().filter_map(|step| step.port.as_mut()) {
         let metrics = port.metrics().map_err(|error| Failure::new(&error, error.hint()))?;

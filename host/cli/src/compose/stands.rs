@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use tidegate_vocab::{Digest, PluginName};
 
-use super::{Loaded, component};
 use super::kept::{Book, Kept};
 use super::lock::PluginsLock;
 use super::trust::{TrustedKeys, signature_beside, signature_path};
+use super::{Loaded, component};
 use crate::config::Config;
 use crate::failure::Failure;
 

@@ -108,7 +108,12 @@ fn what_is_taken_up_is_what_the_table_says() {
         ("ratio_max = 1.10", "ratio_max = 1.20", "pipeline.rain.gate.rule[3].ratio_max", NextRun),
         ("window_rows = 4000", "window_rows = 5000", "pipeline.rain.model.window_rows", Restart),
         ("shadow_requests = 200", "shadow_requests = 201", "pipeline.rain.rollout", Elsewhere),
-        ("source = { plugin = \"csv\", config = { input", "source = { plugin = \"csv\", config = { x = 1, input", "pipeline.rain.source.config", Live),
+        (
+            "source = { plugin = \"csv\", config = { input",
+            "source = { plugin = \"csv\", config = { x = 1, input",
+            "pipeline.rain.source.config",
+            Live,
+        ),
         ("source = { plugin = \"csv\"", "source = { plugin = \"jsonl\"", "pipeline.rain.source.plugin", Restart),
         ("new_rows = 1000", "new_rows = 1001", "pipeline.rain.trigger[0].new_rows", Live),
         ("call_ms_max = 30_000", "call_ms_max = 30_001", "plugin.csv.call_ms_max", Live),

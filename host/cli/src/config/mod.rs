@@ -1,7 +1,8 @@
 //! `tidegate.toml`: from what was typed ([`File`]) to what it means ([`Config`]).
 //!
 //! Invariant: a [`Config`] is whole. Every default is filled in, every number is within its bounds, every name that refers to
-//! something refers to something that exists, and every path is joined to the folder of the file. Nothing reads the file later.
+//! something refers to something that exists, and every path is joined to the folder of the file. Nothing reads the file later but a
+//! running host whose file has changed: it makes another [`Config`] of it, and `live.rs` says what of that it takes up.
 //! Problems are gathered and shown together, each at its place. What can only be known by opening plugins (their worlds,
 //! their schemas, the metrics of evaluators) is checked where they are opened.
 //!

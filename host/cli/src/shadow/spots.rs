@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tidegate_pipeline::{Pipeline, PipelineError, SampleSize};
 use tidegate_vocab::{Batch, Clock, PluginName};
 
-use super::run::{Builds, cleaners, evaluators, source};
 use super::Difference;
+use super::run::{Builds, cleaners, evaluators, source};
 use crate::compose::{Loaded, Maker};
 use crate::config::{Config, PipelineConfig, PluginUse};
 use crate::failure::Failure;

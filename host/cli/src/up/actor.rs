@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_model::Trained;
 use tidegate_pipeline::{
-    BACKOFF_MS, Backoff, Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, Terms, clean_again, drop_dead_letter,
-    import, ingest_some, promote, readmit, release_plugin, retry_dead_letters, roll_back,
+    BACKOFF_MS, Backoff, Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, Terms, clean_again,
+    drop_dead_letter, import, ingest_some, promote, readmit, release_plugin, retry_dead_letters, roll_back,
 };
 use tidegate_policy::outlook;
 use tidegate_serve::Node;

@@ -108,7 +108,7 @@ pub enum Command {
         /// Who asks.
         operator: String,
     },
-    /// Accept the contract that the host was started with.
+    /// Accept the contract that is in force: a change of it needs a restart.
     AcceptContract {
         /// Why.
         reason: String,

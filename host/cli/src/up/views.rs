@@ -9,8 +9,8 @@ use tidegate_pipeline::{DeadLetter, Stores, Struck};
 use tidegate_policy::wilson;
 use tidegate_serve::{ChampionStatus, DeadLetterStatus, Move, PipelineStatus, PluginStatus, RunStatus, Status, StruckStatus, Views};
 use tidegate_store::StoreError;
-use tokio::sync::watch;
 use tidegate_vocab::{Alias, DecidedBy, Decision, DecisionKind, PipelineId, PluginName, QualityPoint, Timestamp, VersionNo};
+use tokio::sync::watch;
 
 use super::board::{Board, Live, PluginBook, PluginFacts};
 use super::prediction_log::PredictionLog;

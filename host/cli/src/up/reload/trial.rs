@@ -231,9 +231,8 @@ pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> 
 
 /// Every place of `name`.
 pub fn spots_of(config: &Config, name: &PluginName) -> Vec<(PipelineId, Spot)> {
-    let of = |pipeline: &PipelineConfig| -> Vec<_> {
-        Spot::of(pipeline, name).into_iter().map(|spot| (pipeline.id.clone(), spot)).collect()
-    };
+    let of =
+        |pipeline: &PipelineConfig| -> Vec<_> { Spot::of(pipeline, name).into_iter().map(|spot| (pipeline.id.clone(), spot)).collect() };
     config.pipelines.iter().flat_map(of).collect()
 }
 
