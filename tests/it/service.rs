@@ -128,13 +128,20 @@ impl Drop for Service {
 }
 
 /// Asks `done` until it has an answer.
-pub fn wait<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+pub fn wait<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    wait_or(what, done, String::new)
+}
+
+/// The same; `stands` says how things stand if there is none.
+pub fn wait_or<T>(what: &str, mut done: impl FnMut() -> Option<T>, stands: impl FnOnce() -> String) -> T {
     let started = Instant::now();
     loop {
         if let Some(answer) = done() {
             return answer;
         }
-        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        if started.elapsed() >= PATIENCE {
+            panic!("waited in vain until {what}: {}", stands());
+        }
         std::thread::sleep(LOOK);
     }
 }

@@ -7,7 +7,7 @@ use crate::harbour::{ask, with_champion};
 use crate::host::{Ended, World};
 use crate::rows::{HEADER, Rows};
 use crate::scenarios::BASE;
-use crate::service::{Service, wait};
+use crate::service::{Service, wait, wait_or};
 
 /// The base settings with a second cleaner, that lets everything pass.
 fn settings() -> String {
@@ -49,9 +49,21 @@ fn edit(world: &World, settings: &str) {
 
 /// Waits until the newest attempt ended as `result`; how the settings stand then.
 fn attempt(service: &Service, result: &str) -> Value {
-    wait(&format!("settings that are {result}: {:#}", service.status()["settings"]), || {
-        Some(service.status()["settings"].clone()).filter(|settings| settings["reloads"][0]["result"] == result)
-    })
+    until(service, result, |settings| settings["reloads"][0]["result"] == result)
+}
+
+/// Waits until the settings stand as `is` wants it.
+fn until(service: &Service, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    wait_or(
+        &format!("the settings are {what}"),
+        || Some(service.status()["settings"].clone()).filter(&is),
+        || format!("{:#}\n{:#?}", service.status()["settings"], service.said()),
+    )
+}
+
+/// Whether the reason against the file says `text`.
+fn says(settings: &Value, text: &str) -> bool {
+    settings["refused"].as_str().is_some_and(|why| why.contains(text))
 }
 
 fn digest(service: &Service) -> Value {
@@ -125,13 +137,11 @@ fn a_broken_file_changes_nothing_and_is_told_of_once() {
     // The same text again says nothing new; another fault does; and so does the end of it.
     edit(&world, &broken);
     edit(&world, &changed(&settings(), "high = 1000.0", "hihg = 1000.0"));
-    wait("the plugin refuses its configuration", || {
-        service.status()["settings"]["refused"].as_str().filter(|why| why.contains("tidegate.toml:16:") && why.contains("hihg")).map(drop)
-    });
+    until(&service, "refused by the plugin", |settings| says(settings, "tidegate.toml:16:") && says(settings, "hihg"));
     edit(&world, "[plugins");
-    wait("the file is no TOML", || service.status()["settings"]["refused"].as_str().filter(|why| why.contains("not TOML")).map(drop));
+    until(&service, "no TOML", |settings| says(settings, "not TOML"));
     edit(&world, &settings());
-    wait("nothing is wrong any more", || service.status()["settings"]["refused"].is_null().then_some(()));
+    until(&service, "right again", |settings| settings["refused"].is_null());
     assert_eq!(digest(&service), before);
     service.stop();
     assert_eq!(results(&world), ["refused", "refused", "refused"]);
@@ -214,9 +224,7 @@ fn limits_of_a_plugin_hold_from_the_next_call_on() {
     let refused = attempt(&service, "refused");
     contains(&refused["refused"], "host_calls_max");
     edit(&world, &limited("memory_bytes_max = \"64KiB\""));
-    wait("it does not start in so little", || {
-        service.status()["settings"]["refused"].as_str().filter(|why| why.contains("memory_bytes_max")).map(drop)
-    });
+    until(&service, "too little to start in", |settings| says(settings, "memory_bytes_max"));
     edit(&world, &limited("call_ms_max = 4000"));
     let applied = attempt(&service, "applied");
     assert_eq!(applied["reloads"][0]["differences"][0], "`plugin.range.call_ms_max`: not written to 4000");
@@ -250,7 +258,7 @@ fn more_that_is_lent_waits_for_an_operator() {
     assert_eq!(world.run(["reload", "--accept"]).code, Some(0));
     // Less needs nobody.
     edit(&world, &settings());
-    wait("it is taken away again", || (service.status()["settings"]["reloads"].as_array().unwrap().len() == 3).then_some(()));
+    until(&service, "looked at once more", |settings| settings["reloads"].as_array().unwrap().len() == 3);
     // Another file under the name of an input is something else that is lent.
     std::fs::hard_link(world.path("input.csv"), world.path("other.csv")).unwrap();
     let other = |name: &str| changed(&settings(), "path = \"input.csv\"", &format!("path = \"{name}\""));
@@ -264,7 +272,7 @@ fn more_that_is_lent_waits_for_an_operator() {
     // Other rows are not those that the source stands in the middle of.
     world.write("rows.csv", format!("{HEADER}{}", lines(7, 500)));
     edit(&world, &other("rows.csv"));
-    wait("it is held", || (service.status()["settings"]["reloads"].as_array().unwrap().len() == 6).then_some(()));
+    until(&service, "looked at once more", |settings| settings["reloads"].as_array().unwrap().len() == 6);
     let refused = world.run(["reload", "--accept"]);
     assert!(refused.stdout.contains("the old ones stay (shadow): plugin `csv` refused in step `open`"), "{}", refused.stdout);
     service.stop();
@@ -281,20 +289,24 @@ fn the_rules_for_plugins_hold_from_the_next_look_on() {
         "has no entry in `plugins.lock`, which it must have because `[plugins] locked` is set",
     );
     edit(&world, &ruled("trusted_keys = [\"team.pub\"]"));
-    wait("there is no such key", || service.status()["settings"]["refused"].as_str().filter(|why| why.contains("team.pub")).map(drop));
+    until(&service, "about a key that is not there", |settings| says(settings, "team.pub"));
     // With an entry for each it is allowed; nothing tells the host so but the signal.
     edit(&world, &ruled("locked = true"));
-    wait("it is looked at", || (service.status()["settings"]["reloads"].as_array().unwrap().len() == 3).then_some(()));
+    until(&service, "looked at once more", |settings| settings["reloads"].as_array().unwrap().len() == 3);
     assert_eq!(world.run(["plugin", "lock"]).code, Some(0));
     service.hang_up();
     attempt(&service, "applied");
+    // What lets more plugins in is for an operator to say.
+    edit(&world, &settings());
+    contains(&attempt(&service, "held")["refused"], "they take away `[plugins] locked`");
     // What differs is no longer tried or watched: a configuration that drops half of the rows is taken up, and is proven at once.
-    edit(&world, &ruled("shadow_batches = 0\nprobation_calls = 0"));
-    wait("the rules are in force", || (service.status()["settings"]["reloads"].as_array().unwrap().len() == 5).then_some(()));
-    edit(&world, &changed(&ruled("shadow_batches = 0\nprobation_calls = 0"), "high = 1000.0", "high = 0.0"));
+    let unseen = ruled("locked = true\nshadow_batches = 0\nprobation_calls = 0");
+    edit(&world, &unseen);
+    attempt(&service, "applied");
+    edit(&world, &changed(&unseen, "high = 1000.0", "high = 0.0"));
     attempt(&service, "proven");
     service.stop();
-    assert_eq!(results(&world)[3..], ["applied", "applied", "applied", "proven"]);
+    assert_eq!(results(&world)[3..], ["applied", "held", "applied", "applied", "proven"]);
 }
 
 #[test]

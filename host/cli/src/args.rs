@@ -81,7 +81,8 @@ pub enum Command {
     Check,
     /// Follow the sources, serve the champion, take labels, retrain and judge, until told to stop
     Up(Up),
-    /// Have the running host take up what the settings file says now, as far as it can without a restart
+    /// Have the running host take up what the settings file says now, as far as it can without a restart; it follows the file by itself,
+    /// and looks again at SIGHUP
     Reload {
         /// Take up what is held for you to accept: more that is lent to a plugin, rows that come out otherwise
         #[arg(long)]

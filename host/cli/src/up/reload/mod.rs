@@ -143,11 +143,12 @@ impl Reloader {
             }
         };
         loop {
+            // The first look is for what changed before anybody watched.
+            self.look(Look::default()).await;
             tokio::select! {
                 () = bursts.next() => {}
                 () = self.stop.cancelled() => return,
             }
-            self.look(Look::default()).await;
         }
     }
 

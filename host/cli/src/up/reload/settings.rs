@@ -98,11 +98,12 @@ impl Reloader {
             }
         };
         loop {
+            // The first look is for what changed before anybody watched.
+            self.look_at_settings(&Look::default()).await;
             tokio::select! {
                 () = bursts.next() => {}
                 () = self.stop.cancelled() => return,
             }
-            self.look_at_settings(&Look::default()).await;
         }
     }
 

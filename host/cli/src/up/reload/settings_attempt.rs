@@ -10,6 +10,9 @@ use crate::config::Config;
 use crate::config::typed::Change;
 use crate::shadow::Difference;
 
+/// Changes that are listed; the rest is counted.
+const LISTED_MAX: usize = 50;
+
 /// An attempt to take up what the settings file says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettingsAttempt {
@@ -50,8 +53,7 @@ impl SettingsAttempt {
 
     /// What was to change, and what plugins do differently, a sentence each.
     pub fn told_changes(&self) -> Vec<String> {
-        let changes = self.changes.iter().map(ToString::to_string);
-        changes.chain(self.differences.iter().map(Difference::sentence)).collect()
+        sentences(&self.changes).into_iter().chain(self.differences.iter().map(Difference::sentence)).collect()
     }
 
     /// In a word or two.
@@ -98,7 +100,7 @@ impl SettingsAttempt {
         let phase = if let End::Refused { phase, .. } = self.end { Some(phase.word()) } else { None };
         json!({
             "from": self.from, "to": self.to, "result": self.word(), "phase": phase, "why": self.end.why(), "told": told,
-            "changes": self.changes, "waiting": self.waiting, "differences": self.differences,
+            "changes": sentences(&self.changes), "waiting": sentences(&self.waiting), "differences": self.differences,
         })
     }
 }
@@ -109,13 +111,20 @@ impl SettingsStand {
         SettingsStatus {
             file: in_force.file.path.display().to_string(),
             digest: in_force.digest().to_string(),
-            waiting: self.waiting.iter().map(ToString::to_string).collect(),
+            waiting: sentences(&self.waiting),
             refused: self.refused.clone(),
             reloads: self.attempts.clone(),
         }
     }
 }
 
+/// Changes as sentences.
+fn sentences(changes: &[Change]) -> Vec<String> {
+    let more = changes.len().saturating_sub(LISTED_MAX);
+    let counted = (more > 0).then(|| format!("and {more} more"));
+    changes.iter().take(LISTED_MAX).map(ToString::to_string).chain(counted).collect()
+}
+
 fn listed(changes: &[Change]) -> String {
-    changes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    sentences(changes).join(", ")
 }

@@ -13,7 +13,7 @@ use super::trial::{Stop, Trial, Way, aside, spots_of};
 use crate::compose::lock::grant_lines;
 use crate::compose::stands::Registry;
 use crate::compose::{self, Loaded, Maker};
-use crate::config::{Config, PipelineConfig, PluginUse};
+use crate::config::{Config, KeyOrigin, PipelineConfig, PluginUse};
 use crate::failure::Failure;
 use crate::shadow::Spot;
 
@@ -87,13 +87,13 @@ impl Taking<'_> {
         .await
     }
 
-    /// Whether the builds in use may be used under the new settings; what they are lent beyond what they were, where nobody has
-    /// locked them to it.
+    /// Whether the builds in use may be used under the new settings; what these let through that the old ones did not: plugins that
+    /// nobody has looked at, and what plugins are lent beyond what they were, where nobody has locked them to it.
     async fn policy(&self) -> Result<Option<String>, Failure> {
         let (old, new, plugins) = (Arc::clone(&self.trial.old), Arc::clone(&self.trial.new), self.plugins.clone());
         aside(move || {
             let registry = Registry::read(&new)?;
-            let mut lent = Vec::new();
+            let mut lent: Vec<String> = trusts_more(&old, &new).into_iter().collect();
             for loaded in plugins {
                 let name = loaded.plugin.name();
                 registry.check(&new, &loaded)?;
@@ -150,6 +150,17 @@ impl Taking<'_> {
         };
         self.plugins.iter().filter_map(way).collect()
     }
+}
+
+/// How more builds may be used than before, if they may.
+fn trusts_more(old: &Config, new: &Config) -> Option<String> {
+    let keys = |config: &Config| -> Vec<KeyOrigin> { config.plugins.trusted_keys.iter().map(|key| key.value.clone()).collect() };
+    let (before, now) = (keys(old), keys(new));
+    if old.plugins.locked && !new.plugins.locked {
+        return Some("they take away `[plugins] locked`".to_owned());
+    }
+    let is_more = !before.is_empty() && (now.is_empty() || now.iter().any(|key| !before.contains(key)));
+    is_more.then(|| "they trust other keys in `[plugins] trusted_keys`".to_owned())
 }
 
 /// What a plugin is lent, with the places of its inputs.
