@@ -98,10 +98,19 @@ impl Service {
         }
     }
 
+    /// Tells it by SIGHUP to read its files again.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
+        assert!(kill.success(), "the host had ended before: {:?}", self.said());
+    }
+
     /// Stops it with SIGTERM, which must end it well; what it said.
     pub fn stop(mut self) -> Vec<Value> {
-        let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
-        assert!(kill.success(), "the host had ended before: {:?}", self.said());
+        self.signal("TERM");
         let status = end_of(&mut self.child);
         // The pipe has ended with the process.
         self.reader.take().map(JoinHandle::join).unwrap().unwrap();
@@ -119,13 +128,20 @@ impl Drop for Service {
 }
 
 /// Asks `done` until it has an answer.
-pub fn wait<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+pub fn wait<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    wait_or(what, done, String::new)
+}
+
+/// The same; `stands` says how things stand if there is none.
+pub fn wait_or<T>(what: &str, mut done: impl FnMut() -> Option<T>, stands: impl FnOnce() -> String) -> T {
     let started = Instant::now();
     loop {
         if let Some(answer) = done() {
             return answer;
         }
-        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        if started.elapsed() >= PATIENCE {
+            panic!("waited in vain until {what}: {}", stands());
+        }
         std::thread::sleep(LOOK);
     }
 }

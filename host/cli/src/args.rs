@@ -81,6 +81,13 @@ pub enum Command {
     Check,
     /// Follow the sources, serve the champion, take labels, retrain and judge, until told to stop
     Up(Up),
+    /// Have the running host take up what the settings file says now, as far as it can without a restart; it follows the file by itself,
+    /// and looks again at SIGHUP
+    Reload {
+        /// Take up what is held for you to accept: more that is lent to a plugin, rows that come out otherwise
+        #[arg(long)]
+        accept: bool,
+    },
     /// Answer the rows of a file with the champion
     Predict(Predict),
     /// Take in labels that come by id, after their rows

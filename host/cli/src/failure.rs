@@ -94,13 +94,28 @@ impl Failure {
         line
     }
 
+    /// The same with the place in the file in front, where it has one, and how many problems there are besides.
+    pub fn placed_line(&self) -> String {
+        let Some((place, problem)) = self.place.as_ref().and_then(|place| Some((place, place.problems.first()?))) else {
+            return self.line();
+        };
+        let (line, column) = line_column(&place.file.text, problem.span.start);
+        let more = if place.problems.len() > 1 { format!(", and {} more", place.problems.len() - 1) } else { String::new() };
+        let is_placed = !problem.span.is_empty() || problem.span.start > 0;
+        let at = if is_placed { format!(":{line}:{column}") } else { String::new() };
+        format!("{}{at}: {}{more}", place.file.path.display(), self.line())
+    }
+
     /// What went wrong, without its causes.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// This failure, shown at a place of the settings file.
+    /// This failure, shown at a place of a file; one that has a place already is better shown there.
     pub fn at(mut self, file: &File, span: std::ops::Range<usize>, label: &str) -> Failure {
+        if self.place.is_some() {
+            return self;
+        }
         let problem = Problem { message: self.message.clone(), label: label.to_owned(), span, hint: self.hint.clone() };
         self.place = Some(Box::new(Place { file: file.clone(), problems: vec![problem] }));
         self
@@ -277,6 +292,9 @@ hint: did you mean `confidence`?
         let place = (json["file"].clone(), json["line"].clone(), json["column"].clone());
         assert_eq!(place, (json!("tidegate.toml"), json!(3), json!(1)));
         assert_eq!(failure.exit.code(), 2);
+        let line = "tidegate.toml:3:1: unknown key `confidnce` in `[pipeline.rain.gate]` (hint: did you mean `confidence`?)";
+        assert_eq!(failure.placed_line(), line);
+        assert_eq!(Failure::usage("m", "h").placed_line(), "m (hint: h)");
     }
 
     #[test]

@@ -39,6 +39,7 @@ mod run;
 mod samples;
 mod settings;
 mod strikes;
+mod terms;
 mod training;
 
 pub use backoff::{BACKOFF_MS, Backoff, RETRY_AFTER_MS_MAX};
@@ -63,4 +64,5 @@ pub use settings::Settings;
 pub use strikes::{
     FailureRules, Ledger, PluginQuarantine, Standing, Strike, Struck, plugin_standings, release_plugin, release_plugin_at_rest,
 };
+pub use terms::Terms;
 pub use training::TrainingWork;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tidegate_dataset::{LateLabels, PartCache, PartReader, chain_digest};
 use tidegate_model::Progress;
+use tidegate_policy::Gate;
 use tidegate_sandbox::Alert;
 use tidegate_store::Write;
 use tidegate_vocab::{Decision, Digest, Run, Timestamp};
@@ -48,6 +49,8 @@ impl Observer for Silent {}
 /// One pipeline at work. It is the only writer of its pipeline while it holds the fence.
 pub struct Pipeline {
     pub(crate) settings: Arc<Settings>,
+    /// The gate that takes the place of the one in `settings` when the next run starts.
+    pub(crate) gate_due: Option<Gate>,
     pub(crate) stores: Stores,
     pub(crate) plugins: Plugins,
     pub(crate) observer: Box<dyn Observer>,
@@ -110,6 +113,7 @@ impl Pipeline {
         let (readmitted_revision, readmitted) = Readmitted::of(&*stores.meta, &settings.id).await?;
         Ok(Pipeline {
             settings: Arc::new(settings),
+            gate_due: None,
             stores,
             plugins,
             observer,

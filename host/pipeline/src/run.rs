@@ -52,7 +52,9 @@ impl Pipeline {
             serving: Vec::new(),
         };
         writes.push(Write::NewRun(run.clone()));
+        writes.extend(self.gate_line(id));
         self.commit(state, writes).await?;
+        self.take_gate();
         self.observer.run(&run, self.rows_total);
         Ok(())
     }

@@ -26,7 +26,7 @@ use hyper_util::rt::TokioIo;
 use tidegate_model::{Family, Flow, Model, ModelSpec, train};
 use tidegate_serve::{
     Arm, Clean, CleanedRequest, LabelError, LabelSink, LabelsAdded, ModelRoute, Ports, PredictionSink, Routes, ServeSettings, Server,
-    Status, TokenFile, Views,
+    SettingsStatus, Status, TokenFile, Views,
 };
 use tidegate_vocab::{
     Batch, Contract, ContractColumn, DType, LabelColumn, LateLabel, LoggedPrediction, PipelineId, Role, Seed, SimulatedClock, Timestamp,
@@ -291,7 +291,8 @@ impl LabelSink for Nothing {
 #[async_trait]
 impl Views for Nothing {
     async fn status(&self) -> Status {
-        Status { host_version: String::new(), started_at: Timestamp(0), pipelines: Vec::new(), plugins: Vec::new() }
+        let (settings, pipelines, plugins) = (SettingsStatus::default(), Vec::new(), Vec::new());
+        Status { host_version: String::new(), started_at: Timestamp(0), settings, pipelines, plugins }
     }
 
     fn unready(&self) -> Vec<String> {

@@ -38,6 +38,8 @@ pub use error::ServeError;
 pub use ports::{Arm, Clean, CleanedRequest, LabelError, LabelSink, LabelsAdded, ModelRoute, Ports, PredictionSink, Routes, Views};
 pub use server::{Bound, Server};
 pub use settings::{BODY_BYTES_LARGE, ServeSettings};
-pub use status::{ChampionStatus, DeadLetterStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RunStatus, Status, StruckStatus};
+pub use status::{
+    ChampionStatus, DeadLetterStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RunStatus, SettingsStatus, Status, StruckStatus,
+};
 pub use token_file::TokenFile;
 pub use tokens::{Token, TokenRole, Tokens};

@@ -10,6 +10,8 @@ pub struct Status {
     pub host_version: String,
     /// When it was started, on the system's clock.
     pub started_at: Timestamp,
+    /// The settings in force.
+    pub settings: SettingsStatus,
     /// One a pipeline.
     pub pipelines: Vec<PipelineStatus>,
     /// Every loaded plugin, by name.
@@ -193,6 +195,21 @@ pub struct DeadLetterStatus {
     pub at: Timestamp,
     /// The error.
     pub error: String,
+}
+
+/// The settings in force, and how they stand to the file.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SettingsStatus {
+    /// The file.
+    pub file: String,
+    /// The digest of what is in force.
+    pub digest: String,
+    /// Keys of the file that need a restart, as a sentence each.
+    pub waiting: Vec<String>,
+    /// Why the file as it is now is not in force; `None` where it is, but for what waits.
+    pub refused: Option<String>,
+    /// Attempts to take the file up since the start, newest first; `applied` and `needs a restart` are results of theirs.
+    pub reloads: Vec<Reload>,
 }
 
 /// One attempt to replace a plugin.

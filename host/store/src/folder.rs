@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{CompiledFolder, Fence, FolderLock, MetaStore as _, ObjectBlobs, SqliteStore, StoreError, durable};
+use crate::{EntryFolder, Fence, FolderLock, MetaStore as _, ObjectBlobs, SqliteStore, StoreError, durable};
 
 const KEY_BYTES: usize = 32;
 
@@ -19,7 +19,7 @@ pub struct StateFolder {
     /// Parts, snapshots' rows, weights, terms.
     pub blobs: Arc<ObjectBlobs>,
     /// Compiled plugins; `None` in memory.
-    pub compiled: Option<CompiledFolder>,
+    pub compiled: Option<EntryFolder>,
     /// The key of the codes that show that a compiled plugin is ours.
     pub key: [u8; KEY_BYTES],
     /// The lock that keeps other processes out; `None` in memory. Held until the folder is dropped.
@@ -34,8 +34,8 @@ impl StateFolder {
 
     /// The components of plugins that were in use, in the folder at `path`: made when the folder is opened, and written to by the
     /// process that holds it.
-    pub fn components(path: &Path) -> CompiledFolder {
-        CompiledFolder::beside(&path.join("components"))
+    pub fn components(path: &Path) -> EntryFolder {
+        EntryFolder::beside(&path.join("components"))
     }
 
     /// Opens the folder at `path` in the name of `owner`, making whatever is not there.
@@ -70,7 +70,7 @@ impl StateFolder {
             opened => opened?,
         };
         let blobs = ObjectBlobs::to_read(&path.join("blobs"))?;
-        let compiled = CompiledFolder::beside(&path.join("compiled"));
+        let compiled = EntryFolder::beside(&path.join("compiled"));
         let key = key(path, &path.join("blobs").join("tmp"))?;
         let (meta, blobs) = (Arc::new(meta), Arc::new(blobs));
         Ok(StateFolder { fence: Fence(0), meta, blobs, compiled: Some(compiled), key, lock: None })
@@ -85,7 +85,7 @@ impl StateFolder {
     }
 }
 
-type Prepared = (FolderLock, ObjectBlobs, CompiledFolder, [u8; KEY_BYTES]);
+type Prepared = (FolderLock, ObjectBlobs, EntryFolder, [u8; KEY_BYTES]);
 
 /// All but the database. The lock comes first: what follows clears what an earlier process left.
 fn prepare(path: &Path) -> Result<Prepared, StoreError> {
@@ -94,9 +94,9 @@ fn prepare(path: &Path) -> Result<Prepared, StoreError> {
     let lock = FolderLock::take(path)?;
     let blobs = ObjectBlobs::in_folder(&path.join("blobs"))?;
     let compiled_path = path.join("compiled");
-    let compiled = CompiledFolder::open(&compiled_path)?;
+    let compiled = EntryFolder::open(&compiled_path)?;
     keep_private(&compiled_path)?;
-    CompiledFolder::open(&path.join("components"))?;
+    EntryFolder::open(&path.join("components"))?;
     let key = key(path, &path.join("blobs").join("tmp"))?;
     Ok((lock, blobs, compiled, key))
 }

@@ -16,8 +16,8 @@
 
 mod blobs;
 mod commit;
-mod compiled;
 mod durable;
+mod entries;
 mod error;
 mod feedback;
 mod folder;
@@ -31,7 +31,7 @@ mod work;
 mod write;
 
 pub use blobs::{Blob, Blobs, ListedBlob};
-pub use compiled::{CompiledFolder, CompiledRemoved};
+pub use entries::{EntriesRemoved, EntryFolder};
 pub use error::StoreError;
 pub use feedback::{ArrivedLabel, Feedback, LabelsKept};
 pub use folder::StateFolder;

@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _};
-use tidegate_store::{Blobs as _, CompiledFolder, JournalLine, MetaStore as _, ObjectBlobs, SqliteStore, StateFolder, StoreError, Write};
+use tidegate_store::{Blobs as _, EntryFolder, JournalLine, MetaStore as _, ObjectBlobs, SqliteStore, StateFolder, StoreError, Write};
 use tidegate_vocab::{PipelineId, Timestamp};
 
 fn pipeline() -> PipelineId {
@@ -176,7 +176,7 @@ async fn a_damaged_blob_is_named_and_healed() {
 #[test]
 fn compiled_names_cannot_leave_the_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let compiled = CompiledFolder::open(&folder.path().join("compiled")).unwrap();
+    let compiled = EntryFolder::open(&folder.path().join("compiled")).unwrap();
     assert_eq!(compiled.get("abc").unwrap(), None);
     compiled.put("abc", b"one").unwrap();
     compiled.put("abc", b"two").unwrap();

@@ -6,16 +6,19 @@ use serde_json::{Value, json};
 use tidegate_model::Family;
 use tidegate_policy::{TriggerKind, TriggerRule};
 use tidegate_store::StateFolder;
-use tidegate_vocab::Clock;
+use tidegate_vocab::{Clock, Digest};
 
 use super::config;
 use crate::args::Global;
 use crate::compose::{self, clock::SystemClock};
+use crate::config::live::When;
 use crate::config::section::grouped;
+use crate::config::typed::Change;
 use crate::config::value::{show_bytes, show_duration_us};
 use crate::config::{Config, PipelineConfig, lint};
 use crate::failure::{Exit, Failure};
 use crate::terminal::Terminal;
+use crate::up::control::{self, Answer, Command};
 
 /// Checks the settings file, the plugin files and the inputs, and says what the settings mean.
 ///
@@ -30,8 +33,51 @@ pub fn check(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
             terminal.note(&format!("pipeline `{}`: {advice}", pipeline.id));
         }
     }
-    terminal.result(|| text(&config), || value(&config));
+    let running = running(&config).unwrap_or_else(|failure| {
+        // The file is fine all the same.
+        terminal.note(&format!("a host runs here, and did not say which settings are in force: {}", failure.line()));
+        None
+    });
+    terminal.result(|| text(&config, running.as_ref()), || value(&config, running.as_ref()));
     Ok(Exit::Ok)
+}
+
+/// A host that runs by these settings, or by what they were.
+struct Running {
+    /// What is in force there.
+    digest: Digest,
+    /// What the file says otherwise.
+    differ: Vec<Change>,
+    /// Why that was not taken up, where it was tried.
+    refused: Option<String>,
+}
+
+fn running(config: &Config) -> Result<Option<Running>, Failure> {
+    Ok(match super::reload::ask(config, Command::ShowSettings)? {
+        Some(Answer::Settings { digest, differ, refused }) => Some(Running { digest, differ, refused }),
+        Some(_) => return Err(control::misunderstood()),
+        None => None,
+    })
+}
+
+impl Running {
+    fn text(&self) -> String {
+        let mut out = format!("\na host runs here, by settings {}\n", self.digest.short());
+        if let Some(why) = &self.refused {
+            out.push_str(&format!("it did not take the file up: {why}\n"));
+        }
+        for (when, said) in [
+            (When::Live, "it takes these up without a restart"),
+            (When::NextRun, "its next run takes these up"),
+            (When::Restart, "these need a restart"),
+        ] {
+            let changes: Vec<Change> = self.differ.iter().filter(|change| change.when == when).cloned().collect();
+            if !changes.is_empty() {
+                out.push_str(&format!("{said}\n{}", super::reload::lines(&changes)));
+            }
+        }
+        out
+    }
 }
 
 /// Loads, configures and probes every plugin. Compiled plugins of an existing state folder are used where nobody else has it open; no
@@ -52,7 +98,7 @@ fn try_plugins(config: &Config) -> Result<(), Failure> {
     })
 }
 
-fn text(config: &Config) -> String {
+fn text(config: &Config, running: Option<&Running>) -> String {
     let mut out = format!("`{}` is fine\n", config.file.path.display());
     for pipeline in &config.pipelines {
         out.push_str(&format!("\npipeline {}\n", pipeline.id));
@@ -62,6 +108,7 @@ fn text(config: &Config) -> String {
             out.push_str(&format!("  {key:width$}  {fact}\n"));
         }
     }
+    out.push_str(&running.map(Running::text).unwrap_or_default());
     out
 }
 
@@ -118,7 +165,7 @@ fn trigger(trigger: &TriggerRule) -> String {
     }
 }
 
-fn value(config: &Config) -> Value {
+fn value(config: &Config, running: Option<&Running>) -> Value {
     let pipelines: Vec<Value> = config
         .pipelines
         .iter()
@@ -136,5 +183,6 @@ fn value(config: &Config) -> Value {
             })
         })
         .collect();
-    json!({ "settings": config.file.path.display().to_string(), "pipelines": pipelines })
+    let running = running.map(|host| json!({ "digest": host.digest, "differ": host.differ, "refused": host.refused }));
+    json!({ "settings": config.file.path.display().to_string(), "pipelines": pipelines, "running": running })
 }

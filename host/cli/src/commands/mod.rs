@@ -14,6 +14,7 @@ mod plugin;
 mod plugin_failures;
 mod predict;
 mod quarantine;
+mod reload;
 mod replay;
 mod restore;
 mod run;
@@ -35,6 +36,7 @@ pub fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fail
     match &arguments.command {
         Command::Init { folder } => init::init(folder, terminal),
         Command::Check => check::check(global, terminal),
+        Command::Reload { accept } => reload::reload(global, *accept, terminal),
         Command::Up(options) => up::up(global, options, terminal),
         Command::Predict(options) => predict::predict(global, options, terminal),
         Command::Labels { file } => labels::labels(global, file, terminal),

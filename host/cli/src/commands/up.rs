@@ -15,11 +15,12 @@ pub fn up(global: &Global, options: &Up, terminal: &Terminal) -> Result<Exit, Fa
     let mut config = config(global)?;
     config.check_files()?;
     config.unserved("up").iter().for_each(|note| terminal.note(note));
-    if let Some(name) = &global.pipeline {
-        let only = config.pipeline(Some(name))?.id.clone();
-        config.pipelines.retain(|pipeline| pipeline.id == only);
-    }
-    let options = Options { listen: options.listen, replay: options.replay, once: options.once };
+    let only = match &global.pipeline {
+        Some(name) => Some(config.pipeline(Some(name))?.id.clone()),
+        None => None,
+    };
+    only.iter().for_each(|only| config.retain(only));
+    let options = Options { listen: options.listen, replay: options.replay, once: options.once, only };
     compose::with_state(&config, async |state| {
         run_host(config.clone(), state, options, terminal).await?;
         Ok(Exit::Ok)

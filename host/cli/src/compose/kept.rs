@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tidegate_store::{CompiledFolder, StateFolder};
+use tidegate_store::{EntryFolder, StateFolder};
 use tidegate_vocab::{Digest, PluginName};
 
 use crate::config::Config;
@@ -82,7 +82,7 @@ impl Book {
 
 /// The folder.
 #[derive(Debug, Clone)]
-pub struct Kept(CompiledFolder);
+pub struct Kept(EntryFolder);
 
 impl Kept {
     /// The folder of `config`'s state, which another process may hold.

@@ -12,7 +12,7 @@ use tidegate_vocab::{Digest, PluginName};
 
 use super::Loaded;
 use super::trust::{TrustedKeys, signature_path};
-use crate::config::{Config, PluginConfig, section};
+use crate::config::{Config, File, PluginConfig, section};
 use crate::failure::Failure;
 
 /// The file's name.
@@ -73,7 +73,8 @@ impl PluginsLock {
         let hint = "mend the line, or remove the entry and write it again with `tidegate plugin lock NAME`";
         toml::from_str(&text).map_err(|error| {
             let said = format!("`{}` is not a lock file: {}", path.display(), error.message());
-            Failure::usage(said, hint)
+            let span = error.span().unwrap_or(0..0);
+            Failure::usage(said, hint).at(&File { path: path.clone(), text: text.clone() }, span, "here")
         })
     }
 

@@ -20,11 +20,11 @@ use std::sync::Arc;
 use tidegate_pipeline::{FailureRules, Observer, Pipeline, PipelineError, Settings, Stores};
 use tidegate_policy::GateRows;
 use tidegate_sandbox::{CompiledCache, Compiler, Sandbox, SandboxConfig};
-use tidegate_store::{CompiledFolder, StateFolder, StoreError};
+use tidegate_store::{EntryFolder, StateFolder, StoreError};
 use tidegate_vocab::limits::{EPOCH_TICK_MS, POLL_BYTES_MAX, POLL_ROWS_MAX};
 use tidegate_vocab::{Clock, Seed};
 
-pub use plugins::{Loaded, Maker, chain, check_evaluator, component, load_component, load_file, load_plugin, plugins};
+pub use plugins::{Loaded, Maker, chain, check_evaluator, check_metrics, component, load_component, load_file, load_plugin, plugins};
 pub use retention::{Room, collect, make_room};
 
 use crate::config::{Config, PipelineConfig};
@@ -164,7 +164,7 @@ fn inputs(config: &Config) -> inputs::FileInputs {
 }
 
 /// A cache that cannot be read or written costs a compilation and nothing else.
-struct FolderCache(CompiledFolder);
+struct FolderCache(EntryFolder);
 
 impl CompiledCache for FolderCache {
     fn get(&self, key: &str) -> Option<Vec<u8>> {

@@ -28,7 +28,7 @@ pub fn plugins(config: &Config, pipeline: &PipelineConfig, sandbox: &Sandbox, cl
         evaluators: each(&pipeline.evaluators, |used| make.evaluator(used, &load(used)?))?,
         alerters: each(&pipeline.alerters, |used| make.alerter(used, &load(used)?))?,
     };
-    check_metrics(config, pipeline, &mut plugins)?;
+    check_metrics(config, pipeline, &mut plugins.evaluators)?;
     Ok(plugins)
 }
 
@@ -101,9 +101,12 @@ pub struct Loaded {
 }
 
 /// Every metric that the gate names is one that an evaluator reports.
-fn check_metrics(config: &Config, pipeline: &PipelineConfig, plugins: &mut Plugins) -> Result<(), Failure> {
+///
+/// # Errors
+/// A [`Failure`] that names the rule, and what the evaluators report.
+pub fn check_metrics(config: &Config, pipeline: &PipelineConfig, evaluators: &mut [PluginStep<dyn EvaluatePort>]) -> Result<(), Failure> {
     let mut known = Vec::new();
-    for port in plugins.evaluators.iter_mut().filter_map(|step| step.port.as_mut()) {
+    for port in evaluators.iter_mut().filter_map(|step| step.port.as_mut()) {
         let metrics = port.metrics().map_err(|error| Failure::new(&error, error.hint()))?;
         known.extend(metrics.into_iter().map(|metric| metric.name));
     }

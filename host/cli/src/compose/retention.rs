@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidegate_pipeline::{Collected, Collection, Retention, Stores, Subject};
-use tidegate_store::{CompiledRemoved, MetaStore as _, StateFolder};
+use tidegate_store::{EntriesRemoved, MetaStore as _, StateFolder};
 use tidegate_vocab::Digest;
 
 use super::clock::SystemClock;
@@ -17,7 +17,7 @@ pub struct Room {
     /// Rows, files, bytes.
     pub collected: Collected,
     /// Compiled plugins that nothing uses any more.
-    pub compiled: CompiledRemoved,
+    pub compiled: EntriesRemoved,
 }
 
 /// Lets go of what the settings say, or with `dry_run` only says what would go. Compiled plugins are those of components that are

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use tidegate_vocab::{Digest, PluginName};
 
-use super::component;
 use super::kept::{Book, Kept};
 use super::lock::PluginsLock;
 use super::trust::{TrustedKeys, signature_beside, signature_path};
+use super::{Loaded, component};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -81,5 +81,20 @@ impl Registry {
         };
         self.keys.check(plugin, &stands.component, stands.signature.as_deref(), &place)?;
         Ok(stands)
+    }
+
+    /// Whether the build in use may stay in use under the settings of `config`.
+    ///
+    /// # Errors
+    /// A [`Failure`] when the lock does not allow what it is lent, or no trusted key has signed it.
+    pub fn check(&self, config: &Config, loaded: &Loaded) -> Result<(), Failure> {
+        let (plugin, digest) = (loaded.plugin.name(), loaded.plugin.digest());
+        self.lock.check(config, plugin, digest)?;
+        self.keys.check(plugin, &loaded.component, loaded.signature.as_deref(), &self.kept.signature_path(digest)).map(drop)
+    }
+
+    /// Whether somebody has looked at what `plugin` is lent: the lock has an entry for it, to which [`Registry::check`] holds it.
+    pub fn is_locked(&self, plugin: &PluginName) -> bool {
+        self.lock.entries.contains_key(plugin)
     }
 }

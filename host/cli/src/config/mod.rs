@@ -1,7 +1,8 @@
 //! `tidegate.toml`: from what was typed ([`File`]) to what it means ([`Config`]).
 //!
 //! Invariant: a [`Config`] is whole. Every default is filled in, every number is within its bounds, every name that refers to
-//! something refers to something that exists, and every path is joined to the folder of the file. Nothing reads the file later.
+//! something refers to something that exists, and every path is joined to the folder of the file. Nothing reads the file later but a
+//! running host whose file has changed: it makes another [`Config`] of it, and `live.rs` says what of that it takes up.
 //! Problems are gathered and shown together, each at its place. What can only be known by opening plugins (their worlds,
 //! their schemas, the metrics of evaluators) is checked where they are opened.
 //!
@@ -10,6 +11,9 @@
 mod contract;
 mod files;
 mod gate;
+pub mod live;
+#[cfg(test)]
+mod live_tests;
 mod model;
 mod pipeline;
 mod plugin;
@@ -20,6 +24,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod trigger;
+pub mod typed;
 pub mod value;
 
 use std::collections::BTreeMap;
@@ -35,6 +40,7 @@ pub use section::Problem;
 use section::{Problems, Section};
 pub use serve::ServeConfig;
 pub use store::StoreConfig;
+use typed::Typed;
 
 /// The settings file when none is named.
 pub const SETTINGS_FILE: &str = "tidegate.toml";
@@ -57,6 +63,8 @@ pub struct File {
 pub struct Config {
     /// The file, for messages that point into it.
     pub file: File,
+    /// What it says, key by key.
+    pub typed: Typed,
     /// `[store]`.
     pub store: StoreConfig,
     /// `[serve]`, when the file has it.
@@ -193,7 +201,8 @@ impl File {
         let pipelines = pipelines(&root);
         let backtest = backtest(&root);
         root.finish();
-        Some(Config { file: self.clone(), store, serve, plugins, plugin, inputs, pipelines: pipelines?, backtest })
+        let typed = Typed::of(document.get_ref());
+        Some(Config { file: self.clone(), typed, store, serve, plugins, plugin, inputs, pipelines: pipelines?, backtest })
     }
 }
 

@@ -71,6 +71,14 @@ impl PipelineConfig {
     }
 }
 
+impl PluginUse {
+    /// Whether `other` uses the same plugin the same way, wherever in the file either is written.
+    pub fn is_used_as(&self, other: &PluginUse) -> bool {
+        let how = |used: &PluginUse| (used.plugin.clone(), used.config.clone(), used.serving, used.damage);
+        how(self) == how(other)
+    }
+}
+
 pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineConfig> {
     for (key, what, example) in [
         ("source", "where rows come from", "source = { plugin = \"csv\", config = { input = \"rows\" } }"),

@@ -29,17 +29,22 @@ pub struct Problem {
 
 /// Where the problems of one file are gathered.
 #[derive(Debug, Default)]
-pub struct Problems(RefCell<Vec<Problem>>);
+pub struct Problems {
+    found: RefCell<Vec<Problem>>,
+    /// Every key that was asked for, by its dotted name: a test walks them.
+    #[cfg(test)]
+    pub asked: RefCell<BTreeSet<String>>,
+}
 
 impl Problems {
     /// Adds one.
     pub fn push(&self, problem: Problem) {
-        self.0.borrow_mut().push(problem);
+        self.found.borrow_mut().push(problem);
     }
 
     /// All of them, in the order of the file.
     pub fn into_sorted(self) -> Vec<Problem> {
-        let mut problems = self.0.into_inner();
+        let mut problems = self.found.into_inner();
         problems.sort_by_key(|problem| (problem.span.start, problem.span.end));
         problems
     }
@@ -106,6 +111,8 @@ impl<'a> Section<'a> {
 
     fn raw(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.asked.borrow_mut().insert(key.to_owned());
+        #[cfg(test)]
+        self.problems.asked.borrow_mut().insert(self.child_path(key));
         self.table.get(key)
     }
 
@@ -374,7 +381,8 @@ fn describe(value: &DeValue<'_>) -> String {
     }
 }
 
-fn json_of(value: &DeValue<'_>) -> Value {
+/// A value as JSON; a date becomes a text, and what JSON has no number for becomes null.
+pub(super) fn json_of(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).map_or_else(

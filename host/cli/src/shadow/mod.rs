@@ -1,13 +1,15 @@
-//! A new build of a plugin beside the old one, on the same real batches: what comes out differently.
+//! A plugin as it is to be used beside the one in use, on the same real batches: what comes out differently. What is new of it may be
+//! its build or its settings.
 //!
 //! Both run on instances of their own, so that nothing that serves waits for a build that may never end.
 
 mod compare;
 mod run;
+mod spots;
 
 use serde::{Deserialize, Serialize};
 
-pub use run::{Builds, cleaners, evaluators, source};
+pub use spots::{Samples, Side, Spot, samples, tried};
 
 /// What comes out differently at one place of a plugin.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

@@ -10,13 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_model::Trained;
 use tidegate_pipeline::{
-    BACKOFF_MS, Backoff, Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, clean_again, drop_dead_letter,
-    import, ingest_some, promote, readmit, release_plugin, retry_dead_letters, roll_back,
+    BACKOFF_MS, Backoff, Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, Terms, clean_again,
+    drop_dead_letter, import, ingest_some, promote, readmit, release_plugin, retry_dead_letters, roll_back,
 };
 use tidegate_policy::outlook;
 use tidegate_serve::Node;
 use tidegate_store::Upkeep;
-use tidegate_vocab::{Batch, Clock as _, RunId};
+use tidegate_vocab::{Clock as _, RunId};
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -28,7 +28,9 @@ use super::observer::show_training;
 use super::replay::Replay;
 use super::routes::Router;
 use crate::compose::clock::SystemClock;
+use crate::config::Config;
 use crate::failure::Failure;
+use crate::shadow::{Samples, Spot, samples};
 
 /// Messages that wait for an actor at most; whoever sends more waits.
 pub const INBOX_MAX: usize = 64;
@@ -45,33 +47,20 @@ pub enum Message {
     Mended,
     /// An operator asks for something.
     Command(Command, oneshot::Sender<Answer>),
-    /// A plugin takes the place of another, wherever it is used. The answer is why it could not.
-    Replace(Vec<Replacement>, oneshot::Sender<Result<(), String>>),
+    /// Plugins take the place of others, and settings that of others. The answer is why they could not.
+    Swap(Swap, oneshot::Sender<Result<(), String>>),
     /// Somebody wants to try a plugin on what the one in use was given lately.
-    Samples(SamplesOf, SampleSize, oneshot::Sender<Result<Samples, String>>),
+    Samples(Spot, SampleSize, oneshot::Sender<Result<Samples, String>>),
     /// Something that the journal should tell.
     Note(&'static str, serde_json::Value),
 }
 
-/// Of which place samples are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SamplesOf {
-    /// The source.
-    Source,
-    /// The cleaner with this number.
-    Cleaner(usize),
-    /// The evaluator with this number.
-    Evaluator(usize),
-}
-
-/// What a plugin was given lately.
-pub enum Samples {
-    /// Where the source stands.
-    Source(Option<Vec<u8>>),
-    /// Batches, oldest first.
-    Cleaner(Vec<Batch>),
-    /// Scored rows, if there are any.
-    Evaluator(Option<Batch>),
+/// What takes the place of what, between two steps: all of it or nothing.
+pub struct Swap {
+    /// Plugins.
+    pub plugins: Vec<Replacement>,
+    /// The settings in force from here on, and what the pipeline is told of them; none where they stay.
+    pub under: Option<(Arc<Config>, Terms)>,
 }
 
 /// One pipeline and what it works with.
@@ -265,15 +254,15 @@ impl Actor {
                     self.stalled(&error.into());
                 }
             }
-            Message::Replace(replacements, done) => {
-                let replaced = self.pipeline.replace(replacements).await.map_err(|error| error.to_string());
+            Message::Swap(swap, done) => {
+                let replaced = self.swap(swap).await.map_err(|failure| failure.line());
                 pace.poll_at = Instant::now();
                 self.show(pace);
                 let _ = done.send(replaced);
             }
             Message::Samples(of, size, answer) => {
                 // Whoever asks waits no longer than for the answer.
-                let _ = answer.send(self.samples(of, size).await.map_err(|error| error.to_string()));
+                let _ = answer.send(samples(&mut self.pipeline, of, size).await.map_err(|error| error.to_string()));
             }
             Message::Command(command, answer) => {
                 let told = self.execute(command).await.unwrap_or_else(Answer::from);
@@ -285,12 +274,14 @@ impl Actor {
         }
     }
 
-    async fn samples(&mut self, of: SamplesOf, size: SampleSize) -> Result<Samples, PipelineError> {
-        Ok(match of {
-            SamplesOf::Source => Samples::Source(self.pipeline.committed_cursor().await?),
-            SamplesOf::Cleaner(place) => Samples::Cleaner(self.pipeline.cleaner_samples(place, size).await?),
-            SamplesOf::Evaluator(_) => Samples::Evaluator(self.pipeline.evaluator_sample(size).await?),
-        })
+    async fn swap(&mut self, swap: Swap) -> Result<(), Failure> {
+        let Swap { plugins, under } = swap;
+        let Some((config, terms)) = under else { return Ok(self.pipeline.replace(plugins).await?) };
+        // What requests pass through is limited and lent to by the settings too; it is announced once nothing can fail any more.
+        let arms = self.router.loaded_under(&config).await?;
+        self.pipeline.adopt(terms, plugins).await?;
+        self.router.announce_anew(arms);
+        Ok(())
     }
 
     async fn execute(&mut self, command: Command) -> Result<Answer, Failure> {
@@ -334,6 +325,8 @@ impl Actor {
             Command::CleanAgain => Answer::CleanedAgain { again: clean_again(pipeline, &*self.upkeep).await? },
             Command::Labels { .. }
             | Command::Reload { .. }
+            | Command::ReloadSettings { .. }
+            | Command::ShowSettings
             | Command::TakeBack { .. }
             | Command::Collect
             | Command::AcceptContract { .. } => {

@@ -21,17 +21,19 @@ const REQUESTS_MAX: usize = 4;
 
 /// The part of a host that lets go of things.
 pub struct Caretaker {
-    config: Arc<Config>,
+    settings: watch::Receiver<Arc<Config>>,
     requests: mpsc::Receiver<oneshot::Sender<Answer>>,
     no_room: watch::Sender<Option<String>>,
 }
 
 impl Caretaker {
     /// A caretaker; where to ask it to collect; and why there is no room for new rows, while there is none.
-    pub fn new(config: Arc<Config>) -> (Caretaker, mpsc::Sender<oneshot::Sender<Answer>>, watch::Receiver<Option<String>>) {
+    pub fn new(
+        settings: watch::Receiver<Arc<Config>>,
+    ) -> (Caretaker, mpsc::Sender<oneshot::Sender<Answer>>, watch::Receiver<Option<String>>) {
         let (asked, requests) = mpsc::channel(REQUESTS_MAX);
         let (no_room, told) = watch::channel(None);
-        (Caretaker { config, requests, no_room }, asked, told)
+        (Caretaker { settings, requests, no_room }, asked, told)
     }
 
     /// Works until the host stops.
@@ -55,9 +57,13 @@ impl Caretaker {
         }
     }
 
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.settings.borrow())
+    }
+
     async fn look(&self, state: &StateFolder, quiet: &RwLock<()>) {
         let at_rest = quiet.write().await;
-        let no_room = compose::make_room(&self.config, state).await.err().map(|failure| failure.line());
+        let no_room = compose::make_room(&self.config(), state).await.err().map(|failure| failure.line());
         drop(at_rest);
         self.no_room.send_if_modified(|told| {
             let changed = *told != no_room;
@@ -72,7 +78,7 @@ impl Caretaker {
     /// Collects while every pipeline rests between two steps: what a snapshot is about to name must not go.
     async fn collect(&self, state: &StateFolder, quiet: &RwLock<()>) -> Result<Room, Failure> {
         let at_rest = quiet.write().await;
-        let collected = compose::collect(&self.config, state, false).await;
+        let collected = compose::collect(&self.config(), state, false).await;
         drop(at_rest);
         match &collected {
             Ok(room) => tracing::info!(rows = room.collected.rows, files = room.collected.blobs, bytes = room.collected.bytes, "collected"),

@@ -10,13 +10,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tidegate_dataset::ContractDifference;
 use tidegate_pipeline::{CleanedAgain, DroppedRows, Retried};
-use tidegate_vocab::{Decision, LateLabel, PipelineId, PluginName, VersionNo};
+use tidegate_vocab::{Decision, Digest, LateLabel, PipelineId, PluginName, VersionNo};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::reload::Attempt;
+use super::reload::{Attempt, SettingsAttempt};
 use crate::compose::Room;
 use crate::config::Config;
+use crate::config::typed::Change;
 use crate::failure::{Exit, Failure};
 
 /// The socket's name in the state folder.
@@ -107,7 +108,7 @@ pub enum Command {
         /// Who asks.
         operator: String,
     },
-    /// Accept the contract that the host was started with.
+    /// Accept the contract that is in force: a change of it needs a restart.
     AcceptContract {
         /// Why.
         reason: String,
@@ -123,6 +124,13 @@ pub enum Command {
         /// Let through what waits for an operator.
         accept: bool,
     },
+    /// Look at the settings file now.
+    ReloadSettings {
+        /// Let through what waits for an operator.
+        accept: bool,
+    },
+    /// Say which settings are in force.
+    ShowSettings,
     /// Take a plugin back to the build before.
     TakeBack {
         /// Which.
@@ -200,6 +208,20 @@ pub enum Answer {
     Reloaded {
         /// One entry a plugin that had changed.
         attempts: Vec<Attempt>,
+    },
+    /// The settings file was looked at.
+    SettingsReloaded {
+        /// What came of it; none where the settings in force are those of the file.
+        attempt: Option<Box<SettingsAttempt>>,
+    },
+    /// These settings are in force.
+    Settings {
+        /// Their digest.
+        digest: Digest,
+        /// What the file says otherwise.
+        differ: Vec<Change>,
+        /// Why that is not in force, where it was tried.
+        refused: Option<String>,
     },
     /// It could not be done.
     Failed {

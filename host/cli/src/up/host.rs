@@ -48,6 +48,8 @@ pub struct Options {
     pub replay: Option<u32>,
     /// Stop when the replayed histories have ended.
     pub once: bool,
+    /// The only pipeline of the settings that is run.
+    pub only: Option<PipelineId>,
 }
 
 /// Runs the host until it is told to stop.
@@ -56,6 +58,7 @@ pub struct Options {
 /// A [`Failure`] when something it needs cannot be opened; what breaks later is mended or shown, and ends nothing.
 pub async fn up(config: Config, state: &StateFolder, options: Options, terminal: &Terminal) -> Result<(), Failure> {
     let config = Arc::new(config);
+    let (settings, in_force) = watch::channel(Arc::clone(&config));
     let calls = |name: &str| Matcher::Full(format!("tidegate_plugin_{name}_seconds"));
     let counters = PrometheusBuilder::new().set_buckets_for_metric(calls("call"), &observer::CALL_BUCKETS_S);
     let counters = counters.and_then(|builder| builder.set_buckets_for_metric(calls("guest"), &observer::CALL_BUCKETS_S));
@@ -66,18 +69,21 @@ pub async fn up(config: Config, state: &StateFolder, options: Options, terminal:
     let bound = Server::bind(options.listen.unwrap_or(config.serve_listen())).await.map_err(unserved)?;
     let address = bound.address();
     let socket = Socket::bind(&config.store.folder)?;
-    let (caretaker, collecting, no_room) = Caretaker::new(Arc::clone(&config));
-    let host = Host::open(Arc::clone(&config), state, no_room, &options)?;
+    let (caretaker, collecting, no_room) = Caretaker::new(in_force.clone());
+    let host = Host::open(in_force.clone(), state, no_room, &options)?;
     let (serving, working, logging) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let (log, writer) = prediction_log(host.stores.clone());
     let logged = tokio::spawn(writer.run(logging.clone()));
     let (changes, changed) = watch::channel(0);
     let Crew { inboxes, boards, places, in_use, replays, actors } = Crew::start(&host, &changes, &working).await?;
     let labels = Labels { stores: host.stores.clone(), log: log.clone(), pipelines: Arc::new(inboxes) };
-    let reloader = Arc::new(host.reloader(places, &in_use, working.clone())?);
+    let reloader = Arc::new(host.reloader(settings, options.only.clone(), places, &in_use, working.clone())?);
     actors.spawn(Arc::clone(&reloader).follow());
+    actors.spawn(Arc::clone(&reloader).follow_settings());
+    actors.spawn(reload_when_told(Arc::clone(&reloader), working.clone()));
     let views = HostViews {
-        config: Arc::clone(&config),
+        settings: in_force.clone(),
+        stand: reloader.stand(),
         stores: host.stores.clone(),
         boards,
         plugins: Arc::clone(&reloader.book),
@@ -95,9 +101,9 @@ pub async fn up(config: Config, state: &StateFolder, options: Options, terminal:
         clock: host.request_clock(),
     };
     let hosts = config.serve.as_ref().map_or_else(Vec::new, |serve| serve.hosts.clone());
-    let settings = ServeSettings { hosts, ..ServeSettings::default() };
-    let served = tokio::spawn(bound.serve(ports, tokens, settings, serving.clone()));
-    let orders = Orders { config: Arc::clone(&config), stores: host.stores.clone(), labels, reloader, collecting };
+    let how = ServeSettings { hosts, ..ServeSettings::default() };
+    let served = tokio::spawn(bound.serve(ports, tokens, how, serving.clone()));
+    let orders = Orders { settings: in_force, stores: host.stores.clone(), labels, reloader, collecting };
     let controlled = async { socket.answer(move |pipeline, command| orders.clone().execute(pipeline, command)).await };
     terminal.said(&format!("tidegate up: http://{address}/ (Ctrl-C stops)"), || json!({ "listening": address.to_string() }));
     tokio::select! {
@@ -145,7 +151,7 @@ impl Crew {
             replays: Vec::new(),
             actors: TaskTracker::new(),
         };
-        for pipeline in &host.config.pipelines {
+        for pipeline in &host.config().pipelines {
             let (sender, inbox) = mpsc::channel(INBOX_MAX);
             let board = Board::new(changes.clone());
             let (replay_ended, end) = watch::channel(false);
@@ -167,7 +173,8 @@ impl Crew {
 /// What every part of a host shares.
 #[derive(Clone)]
 struct Host {
-    config: Arc<Config>,
+    /// The settings in force; the reloader owns them.
+    settings: watch::Receiver<Arc<Config>>,
     sandbox: Sandbox,
     stores: Stores,
     upkeep: Arc<dyn Upkeep>,
@@ -181,11 +188,12 @@ struct Host {
 
 impl Host {
     fn open(
-        config: Arc<Config>,
+        settings: watch::Receiver<Arc<Config>>,
         state: &StateFolder,
         no_room: watch::Receiver<Option<String>>,
         options: &Options,
     ) -> Result<Host, Failure> {
+        let config = Arc::clone(&settings.borrow());
         let sandbox = compose::sandbox(&config, state)?;
         let stores = compose::stores(state, Arc::new(SystemClock));
         // Rows without an event time of their own have the system's.
@@ -197,7 +205,11 @@ impl Host {
         let replayed: BTreeMap<_, _> = timed.collect();
         let table = RouteTable::new(&config);
         let (upkeep, quiet) = (Arc::clone(&state.meta) as _, Arc::new(RwLock::new(())));
-        Ok(Host { config, sandbox, stores, upkeep, quiet, no_room, table, replayed: Arc::new(replayed), rows_per_second: options.replay })
+        Ok(Host { settings, sandbox, stores, upkeep, quiet, no_room, table, replayed: Arc::new(replayed), rows_per_second: options.replay })
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.settings.borrow())
     }
 
     fn clock_of(&self, pipeline: &PipelineConfig) -> Arc<dyn Clock> {
@@ -217,12 +229,15 @@ impl Host {
 
     fn reloader(
         &self,
+        settings: watch::Sender<Arc<Config>>,
+        only: Option<PipelineId>,
         places: BTreeMap<PipelineId, Place>,
         in_use: &BTreeMap<PluginName, Digest>,
         stop: CancellationToken,
     ) -> Result<Reloader, Failure> {
-        let loaded = in_use.keys().map(|name| load_plugin(&self.config, &self.sandbox, name)).collect::<Result<_, _>>()?;
-        Reloader::new(Arc::clone(&self.config), self.sandbox.clone(), places, loaded, stop)
+        let config = self.config();
+        let loaded = in_use.keys().map(|name| load_plugin(&config, &self.sandbox, name)).collect::<Result<_, _>>()?;
+        Reloader::new(settings, only, self.sandbox.clone(), places, loaded, stop)
     }
 }
 
@@ -238,9 +253,10 @@ struct Keeper {
 impl Keeper {
     async fn open(&self) -> Result<Actor, Failure> {
         let host = &self.host;
-        let pipeline = host.config.pipeline(Some(self.pipeline.as_str()))?.clone();
+        let in_force = host.config();
+        let pipeline = in_force.pipeline(Some(self.pipeline.as_str()))?.clone();
         let clock = host.clock_of(&pipeline);
-        let (config, sandbox, of) = (Arc::clone(&host.config), host.sandbox.clone(), pipeline.clone());
+        let (config, sandbox, of) = (Arc::clone(&in_force), host.sandbox.clone(), pipeline.clone());
         let plugins = tokio::task::spawn_blocking({
             let clock = Arc::clone(&clock);
             move || compose::plugins(&config, &of, &sandbox, &clock)
@@ -248,7 +264,7 @@ impl Keeper {
         let plugins = plugins.await.map_err(|error| Failure::from(anyhow::Error::new(error)))??;
         let stores = Stores { clock: Arc::clone(&clock), ..host.stores.clone() };
         let watch = Watch { pipeline: self.pipeline.clone(), board: self.board.clone() };
-        let mut settings = compose::settings(&pipeline, GateRows::Arriving, host.config.plugins.failures);
+        let mut settings = compose::settings(&pipeline, GateRows::Arriving, in_force.plugins.failures);
         let replay = self.replay(&pipeline);
         if let Some(replay) = &replay {
             settings.poll_rows_max = replay.step_rows;
@@ -257,7 +273,7 @@ impl Keeper {
         if let (Some(replay), Some(last)) = (&replay, opened.last_event_time()) {
             replay.clock.advance_to(last);
         }
-        let mut router = Router::new(Arc::clone(&host.config), self.pipeline.clone(), stores, host.sandbox.clone(), host.table.clone());
+        let mut router = Router::new(host.settings.clone(), self.pipeline.clone(), stores, host.sandbox.clone(), host.table.clone());
         // Before anybody listens: whoever served before the start answers the first request.
         if let Err(failure) = router.refresh().await {
             tracing::error!(pipeline = %self.pipeline, "its champion does not load: {}", failure.line());
@@ -269,7 +285,7 @@ impl Keeper {
     fn replay(&self, pipeline: &PipelineConfig) -> Option<Replay> {
         Some(Replay {
             clock: Arc::clone(self.host.replayed.get(&self.pipeline)?),
-            step_rows: u32::try_from(self.host.config.backtest.step_rows).unwrap_or(u32::MAX),
+            step_rows: u32::try_from(self.host.config().backtest.step_rows).unwrap_or(u32::MAX),
             rows_per_second: self.host.rows_per_second?,
             label_delay_us: pipeline.contract.label.delay_us,
             ended: self.replay_ended.clone(),
@@ -316,7 +332,7 @@ impl Keeper {
 /// Carries out what comes through the control socket.
 #[derive(Clone)]
 struct Orders {
-    config: Arc<Config>,
+    settings: watch::Receiver<Arc<Config>>,
     stores: Stores,
     collecting: mpsc::Sender<oneshot::Sender<Answer>>,
     labels: Labels,
@@ -333,6 +349,11 @@ impl Orders {
             Command::Reload { plugins, accept } => {
                 Answer::Reloaded { attempts: self.reloader.look(Look { only: plugins, again: true, accept }).await }
             }
+            Command::ReloadSettings { accept } => {
+                let attempt = self.reloader.look_at_settings(&Look { only: Vec::new(), again: true, accept }).await;
+                Answer::SettingsReloaded { attempt: attempt.map(Box::new) }
+            }
+            Command::ShowSettings => self.reloader.show_settings().await,
             Command::TakeBack { plugin, reason, operator } => {
                 match self.reloader.take_back(&plugin, &format!("{operator} said so: {reason}")).await {
                     Ok(attempt) => Answer::Reloaded { attempts: vec![attempt] },
@@ -347,19 +368,7 @@ impl Orders {
                     Err(_) => stopping(),
                 }
             }
-            Command::AcceptContract { reason, operator } => match self.config.pipeline(Some(pipeline.as_str())) {
-                Ok(settings) => match accept_contract(&self.stores, &pipeline, &settings.contract, &operator, &reason).await {
-                    Ok(difference) => {
-                        if let Some((_, inbox)) = self.labels.pipelines.get(&pipeline) {
-                            // A full inbox is one that will be looked at anyway.
-                            let _ = inbox.try_send(Message::Mended);
-                        }
-                        Answer::Accepted { difference }
-                    }
-                    Err(error) => Failure::from(error).into(),
-                },
-                Err(error) => Failure::from(error).into(),
-            },
+            Command::AcceptContract { reason, operator } => self.accept_contract(&pipeline, &operator, &reason).await,
             command => {
                 let gone = || Failure::from(anyhow::anyhow!("pipeline `{pipeline}` does not run here")).into();
                 let Some((_, inbox)) = self.labels.pipelines.get(&pipeline) else { return gone() };
@@ -370,6 +379,41 @@ impl Orders {
                 told.await.unwrap_or_else(|_| gone())
             }
         }
+    }
+}
+
+impl Orders {
+    async fn accept_contract(&self, pipeline: &PipelineId, operator: &str, reason: &str) -> Answer {
+        let config = Arc::clone(&self.settings.borrow());
+        let settings = match config.pipeline(Some(pipeline.as_str())) {
+            Ok(settings) => settings,
+            Err(error) => return Failure::from(error).into(),
+        };
+        match accept_contract(&self.stores, pipeline, &settings.contract, operator, reason).await {
+            Ok(difference) => {
+                if let Some((_, inbox)) = self.labels.pipelines.get(pipeline) {
+                    // A full inbox is one that will be looked at anyway.
+                    let _ = inbox.try_send(Message::Mended);
+                }
+                Answer::Accepted { difference }
+            }
+            Err(error) => Failure::from(error).into(),
+        }
+    }
+}
+
+/// Looks at the settings and at the plugin folder whenever the process is told to, by SIGHUP.
+async fn reload_when_told(reloader: Arc<Reloader>, stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut told) = signal(SignalKind::hangup()) else { return };
+    loop {
+        tokio::select! {
+            _ = told.recv() => {}
+            () = stop.cancelled() => return,
+        }
+        let look = Look { only: Vec::new(), again: true, accept: false };
+        reloader.look_at_settings(&look).await;
+        reloader.look(look).await;
     }
 }
 

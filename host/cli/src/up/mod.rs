@@ -21,5 +21,5 @@ mod routes;
 mod views;
 
 pub use host::{Options, up};
-pub use reload::Attempt;
+pub use reload::{Attempt, SettingsAttempt};
 pub use routes::load_arm;

@@ -103,6 +103,10 @@ pub fn describe() {
     );
     describe_gauge!("tidegate_plugin_memory_bytes", "Linear memory of the plugin's instance that was called last; 0 where it is gone.");
     describe_counter!("tidegate_plugin_reloads_total", "Attempts to replace a plugin since the host started, by how they ended.");
+    describe_counter!(
+        "tidegate_settings_reloads_total",
+        "Attempts to take up the settings file since the host started, by how they ended."
+    );
     describe_gauge!("tidegate_plugin_reload_seconds", "Time of each step of the last attempt to replace a plugin.");
     describe_counter!("tidegate_plugin_strikes_total", "Strikes charged to a plugin since the host started.");
     describe_counter!("tidegate_plugin_rows_in_total", "Rows given to a cleaner since the host started, those of repeated calls too.");

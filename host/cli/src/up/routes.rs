@@ -65,7 +65,7 @@ impl RouteTable {
 
 /// Announces the versions of one pipeline.
 pub struct Router {
-    config: Arc<Config>,
+    settings: watch::Receiver<Arc<Config>>,
     pipeline: PipelineId,
     stores: Stores,
     sandbox: Sandbox,
@@ -79,8 +79,14 @@ pub struct Router {
 
 impl Router {
     /// A router for one pipeline; nothing is announced yet.
-    pub fn new(config: Arc<Config>, pipeline: PipelineId, stores: Stores, sandbox: Sandbox, table: RouteTable) -> Router {
-        Router { config, pipeline, stores, sandbox, table, loaded: BTreeMap::new(), champion: None, learned: None, announced: false }
+    pub fn new(
+        settings: watch::Receiver<Arc<Config>>,
+        pipeline: PipelineId,
+        stores: Stores,
+        sandbox: Sandbox,
+        table: RouteTable,
+    ) -> Router {
+        Router { settings, pipeline, stores, sandbox, table, loaded: BTreeMap::new(), champion: None, learned: None, announced: false }
     }
 
     /// Announces who answers, if that has changed.
@@ -105,11 +111,11 @@ impl Router {
                 kept.push(number);
             }
         }
-        let mut loaded = BTreeMap::new();
+        let (config, mut loaded) = (self.config(), BTreeMap::new());
         for number in kept {
             let arm = match self.loaded.get(&number) {
                 Some(arm) => Arc::clone(arm),
-                None => match load_arm(&self.config, &self.pipeline, &self.stores, &self.sandbox, number).await {
+                None => match load_arm(&config, &self.pipeline, &self.stores, &self.sandbox, number).await {
                     Ok(arm) => arm,
                     Err(failure) if Some(number) == champion => return Err(failure),
                     Err(failure) => {
@@ -129,6 +135,34 @@ impl Router {
         Ok(())
     }
 
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// The versions that can be asked, loaded under other settings; nothing is announced.
+    ///
+    /// # Errors
+    /// A [`Failure`] when the cleaners of one do not start under them.
+    pub async fn loaded_under(&self, config: &Arc<Config>) -> Result<BTreeMap<VersionNo, Arc<Arm>>, Failure> {
+        let running = self.config();
+        if running.plugin == config.plugin && running.inputs == config.inputs {
+            return Ok(self.loaded.clone());
+        }
+        let mut loaded = BTreeMap::new();
+        for number in self.loaded.keys() {
+            loaded.insert(*number, load_arm(config, &self.pipeline, &self.stores, &self.sandbox, *number).await?);
+        }
+        Ok(loaded)
+    }
+
+    /// Announces what was loaded by [`Router::loaded_under`].
+    pub fn announce_anew(&mut self, loaded: BTreeMap<VersionNo, Arc<Arm>>) {
+        self.loaded = loaded;
+        if self.announced {
+            self.announce();
+        }
+    }
+
     /// The contract of the rows that a version was trained on.
     async fn learned_by(&self, number: VersionNo) -> Result<Option<Contract>, Failure> {
         let Some(version) = self.stores.meta.version(&self.pipeline, number).await? else { return Ok(None) };
@@ -136,7 +170,8 @@ impl Router {
     }
 
     fn announce(&self) {
-        let Some(config) = self.config.pipelines.iter().find(|pipeline| pipeline.id == self.pipeline) else { return };
+        let config = self.config();
+        let Some(config) = config.pipelines.iter().find(|pipeline| pipeline.id == self.pipeline) else { return };
         let champion = self.champion.and_then(|number| self.loaded.get(&number)).cloned();
         let champion = champion.ok_or_else(|| nobody_yet(config));
         let contract = match &self.learned {

@@ -10,9 +10,11 @@ use tidegate_policy::wilson;
 use tidegate_serve::{ChampionStatus, DeadLetterStatus, Move, PipelineStatus, PluginStatus, RunStatus, Status, StruckStatus, Views};
 use tidegate_store::StoreError;
 use tidegate_vocab::{Alias, DecidedBy, Decision, DecisionKind, PipelineId, PluginName, QualityPoint, Timestamp, VersionNo};
+use tokio::sync::watch;
 
 use super::board::{Board, Live, PluginBook, PluginFacts};
 use super::prediction_log::PredictionLog;
+use super::reload::SettingsStand;
 use crate::config::{Config, PipelineConfig};
 
 /// Decisions that are shown.
@@ -22,8 +24,10 @@ const CONFIDENCE: f64 = 0.95;
 
 /// Everything that can be shown of a host.
 pub struct HostViews {
-    /// The settings.
-    pub config: Arc<Config>,
+    /// The settings in force.
+    pub settings: watch::Receiver<Arc<Config>>,
+    /// How the settings stand.
+    pub stand: watch::Receiver<SettingsStand>,
     /// Where the rest is read.
     pub stores: Stores,
     /// One a pipeline.
@@ -46,8 +50,9 @@ impl Views for HostViews {
         let mut pipelines = Vec::with_capacity(self.boards.len());
         let mut used: BTreeMap<PluginName, (String, Vec<PipelineId>)> = BTreeMap::new();
         let mut struck: BTreeMap<PluginName, Vec<StruckStatus>> = BTreeMap::new();
+        let in_force = Arc::clone(&self.settings.borrow());
         for (id, board) in &self.boards {
-            let Some(config) = self.config.pipelines.iter().find(|pipeline| pipeline.id == *id) else { continue };
+            let Some(config) = in_force.pipelines.iter().find(|pipeline| pipeline.id == *id) else { continue };
             let live = board.read();
             for (name, digest) in &live.components {
                 let (known, by) = used.entry(name.clone()).or_default();
@@ -71,7 +76,13 @@ impl Views for HostViews {
             let struck = struck.remove(&name).unwrap_or_default();
             PluginStatus { name, kind, version, digest, pipelines, struck, reloads }
         });
-        Status { host_version: env!("CARGO_PKG_VERSION").to_owned(), started_at: self.started_at, pipelines, plugins: plugins.collect() }
+        Status {
+            host_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            settings: self.stand.borrow().status(&in_force),
+            pipelines,
+            plugins: plugins.collect(),
+        }
     }
 
     fn unready(&self) -> Vec<String> {

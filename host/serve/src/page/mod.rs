@@ -9,6 +9,7 @@ mod plugins;
 mod policy;
 mod ring;
 mod scale;
+mod settings;
 mod summary;
 mod words;
 
@@ -69,6 +70,7 @@ fn parts(status: &Status, pipeline: &PipelineStatus) -> Vec<(&'static str, Marku
         ("decisions", decisions::decisions(&pipeline.decisions)),
         ("rows", summary::rows(pipeline)),
         ("plugins", plugins::plugins(&status.plugins, Some(pipeline.id.as_str()))),
+        ("settings", settings::settings(&status.settings)),
     ]
 }
 
@@ -152,7 +154,7 @@ fn document(status: &Status, pipeline: Option<&PipelineStatus>) -> Response {
 
 fn body(status: &Status, pipeline: Option<&PipelineStatus>) -> Markup {
     let Some(pipeline) = pipeline else {
-        return html! { h1 { "Pipelines" } div id="list" { (list(status)) } (plugins::plugins(&status.plugins, None)) };
+        return html! { h1 { "Pipelines" } div id="list" { (list(status)) } (plugins::plugins(&status.plugins, None)) (settings::settings(&status.settings)) };
     };
     html! {
         h1 { (pipeline.id) }

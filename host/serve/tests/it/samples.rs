@@ -1,6 +1,6 @@
 //! A state of the host with something in every place.
 
-use tidegate_serve::{ChampionStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RunStatus, Status};
+use tidegate_serve::{ChampionStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RunStatus, SettingsStatus, Status};
 use tidegate_vocab::{DecidedBy, Decision, DecisionKind, QualityPoint, RuleVerdict, RunId, Timestamp, Verdict, VersionNo};
 
 /// 2026-01-01T00:00:00Z.
@@ -16,6 +16,7 @@ pub fn status() -> Status {
     Status {
         host_version: "0.1.0".into(),
         started_at: days_ago(1),
+        settings: settings(),
         pipelines: vec![pipeline("rain")],
         plugins: vec![
             plugin("csv", "source", Vec::new()),
@@ -34,6 +35,24 @@ pub fn status() -> Status {
             plugin("classification", "evaluator", Vec::new()),
             plugin("log", "alerter", Vec::new()),
         ],
+    }
+}
+
+/// One key taken up, one that waits for a restart, and a file that was broken since.
+fn settings() -> SettingsStatus {
+    let applied = Reload {
+        at: days_ago(0),
+        digest: Some("ab".repeat(32)),
+        result: "applied".into(),
+        refused: None,
+        differences: vec!["`plugins.strikes_max`: 3 to 5".into()],
+    };
+    SettingsStatus {
+        file: "tidegate.toml".into(),
+        digest: "ab".repeat(32),
+        waiting: vec!["`serve.listen`: \"127.0.0.1:7070\" to \"127.0.0.1:7071\"".into()],
+        refused: Some("tidegate.toml:9:1: unknown key `strike_max` in `[plugins]`".into()),
+        reloads: vec![applied],
     }
 }
 

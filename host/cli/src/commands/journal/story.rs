@@ -102,6 +102,7 @@ mod tests {
         check("decision", json!({ "decision": { "version": 2, "reason": "promoted" } }), "v2: promoted");
         check("dead-letter-cleaned", json!({ "rows": [7, 9], "number": 1 }), "rows 7 to 9 of dead letter 1 are back in their place");
         check("plugin", json!({ "told": "csv: replaced" }), "csv: replaced");
+        check("settings", json!({ "told": "settings: taken up", "result": "applied" }), "settings: taken up");
         let strike =
             json!({ "plugin": "csv", "step": "source", "outcome": "trapped", "why": "it stopped", "strikes": 1, "strikes_max": 3 });
         check("strike", strike, "csv failed in step source (trapped), strike 1 of 3: it stopped");

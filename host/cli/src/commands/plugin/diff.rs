@@ -12,10 +12,10 @@ use tidegate_vocab::Clock;
 use super::found;
 use crate::args::Global;
 use crate::compose::clock::SystemClock;
-use crate::compose::{self, Loaded, Maker};
+use crate::compose::{self, Loaded};
 use crate::config::{Config, PipelineConfig};
 use crate::failure::{Exit, Failure};
-use crate::shadow::{self, Builds, Difference};
+use crate::shadow::{self, Difference, Side, Spot};
 use crate::terminal::Terminal;
 
 /// What is tried.
@@ -61,24 +61,11 @@ async fn of_pipeline(
     let plugins = compose::plugins(config, pipeline, sandbox, &clock)?;
     let settings = compose::settings(pipeline, GateRows::Arriving, config.plugins.failures);
     let mut open = Pipeline::open(settings, plugins, compose::stores(state, Arc::clone(&clock)), Box::new(Silent)).await?;
-    let make = Maker { config, clock: &clock };
-    let gone = || Failure::from(anyhow::anyhow!("a plugin has no instance"));
-    let place = |kind: &str, index: usize| format!("{kind} {} of `{}`", index + 1, pipeline.id);
     let mut differences = Vec::new();
-    for (index, used) in pipeline.cleaners.iter().enumerate().filter(|(_, used)| used.plugin == *old.plugin.name()) {
-        let batches = open.cleaner_samples(index, SIZE).await?;
-        if !batches.is_empty() {
-            let port = |loaded: &Loaded| make.cleaner(used, loaded)?.port.ok_or_else(gone);
-            let builds = Builds { old: port(old)?, new: port(new)? };
-            differences.push(shadow::cleaners(place("cleaner", index), builds, &batches)?);
-        }
-    }
-    for (index, used) in pipeline.evaluators.iter().enumerate().filter(|(_, used)| used.plugin == *old.plugin.name()) {
-        if let Some(scored) = open.evaluator_sample(SIZE).await? {
-            let port = |loaded: &Loaded| make.evaluator(used, loaded)?.port.ok_or_else(gone);
-            let builds = Builds { old: port(old)?, new: port(new)? };
-            differences.push(shadow::evaluators(place("evaluator", index), builds, &scored)?);
-        }
+    for spot in Spot::of(pipeline, old.plugin.name()).into_iter().filter(|spot| *spot != Spot::Source) {
+        let samples = shadow::samples(&mut open, spot, SIZE).await?;
+        let sides = [old, new].map(|loaded| Side { config, loaded });
+        differences.extend(shadow::tried(pipeline, spot, sides, &clock, &samples)?);
     }
     Ok(differences)
 }

@@ -1,4 +1,4 @@
-//! Hot reload: a new build takes the place of the old one, or the old one stays and the reason is told.
+//! Hot reload: a new build takes the place of the old one, or the old one stays and the reason is told. Settings go the same way.
 //!
 //! observe (a burst of changes is one) → policy (`plugins.lock`, builds that were taken back) → the same digest: nothing to do →
 //! compile in a child process → check the world → configure and probe an instance for every place → try it beside the old one on the
@@ -6,24 +6,28 @@
 //! serves is touched before the swap, and versions that serve keep the components that their rows passed through.
 
 mod attempt;
+mod bursts;
 mod probation;
+mod settings;
+mod settings_attempt;
+mod taking;
 mod transaction;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher as _};
 use tidegate_sandbox::Sandbox;
 use tidegate_serve::Reload;
 use tidegate_vocab::{Clock, Digest, PipelineId, PluginName};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use attempt::{Attempt, End, Phase};
+pub use settings_attempt::{SettingsAttempt, SettingsStand};
 
-use super::actor::Message;
+use super::actor::{Message, Swap};
 use super::board::PluginBook;
 use crate::compose::Loaded;
 use crate::compose::clock::SystemClock;
@@ -32,13 +36,11 @@ use crate::compose::stands::{Registry, Stands};
 use crate::compose::trust::TrustedKeys;
 use crate::config::Config;
 use crate::failure::Failure;
-use probation::{Band, Probation, Standing, end_of};
-use transaction::{Candidate, instances, swap, transact};
-
-/// How long the folder must be quiet before a change is looked at.
-const QUIET_MS: u64 = 100;
-/// Changes that wait to be looked at; more are one.
-const CHANGES_MAX: usize = 16;
+use bursts::Bursts;
+use probation::{Probation, Standing, end_of};
+use settings::SeenSettings;
+use transaction::{Candidate, transact};
+use trial::{aside, instances, spots_of, swap};
 
 /// One pipeline as a reload sees it.
 #[derive(Clone)]
@@ -49,13 +51,18 @@ pub struct Place {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Replaces plugins.
+/// Replaces plugins, and the settings.
 pub struct Reloader {
-    config: Arc<Config>,
+    /// The settings in force: everybody else reads them through receivers of this.
+    settings: watch::Sender<Arc<Config>>,
+    /// The only pipeline of the file that this host was started for, if there is one.
+    only: Option<PipelineId>,
     sandbox: Sandbox,
     places: BTreeMap<PipelineId, Place>,
     /// What is known of plugins.
     pub book: Arc<PluginBook>,
+    /// How the settings stand, for whoever shows it.
+    stand: watch::Sender<SettingsStand>,
     kept: Kept,
     /// One reload at a time.
     seen: tokio::sync::Mutex<Seen>,
@@ -66,6 +73,7 @@ pub struct Reloader {
 struct Seen {
     plugins: BTreeMap<PluginName, InUse>,
     builds: Book,
+    settings: SeenSettings,
 }
 
 /// What is known of one plugin's file.
@@ -90,18 +98,19 @@ pub struct Look {
 }
 
 impl Reloader {
-    /// A reloader of the plugins that are in use.
+    /// A reloader of the plugins that are in use, and of `settings`, which it owns from here on.
     ///
     /// # Errors
     /// A [`Failure`] when what is in use cannot be kept.
     pub fn new(
-        config: Arc<Config>,
+        settings: watch::Sender<Arc<Config>>,
+        only: Option<PipelineId>,
         sandbox: Sandbox,
         places: BTreeMap<PipelineId, Place>,
         in_use: Vec<Loaded>,
         stop: CancellationToken,
     ) -> Result<Reloader, Failure> {
-        let (book, kept) = (Arc::new(PluginBook::default()), Kept::of(&config));
+        let (book, kept) = (Arc::new(PluginBook::default()), Kept::of(&settings.borrow()));
         let (mut builds, mut plugins) = (kept.book()?, BTreeMap::new());
         for loaded in in_use {
             let (name, digest) = (loaded.plugin.name().clone(), loaded.plugin.digest());
@@ -111,40 +120,36 @@ impl Reloader {
             plugins.insert(name, InUse { loaded: Arc::new(loaded), before: None, refused: None });
         }
         kept.write(&builds)?;
-        let seen = tokio::sync::Mutex::new(Seen { plugins, builds });
-        Ok(Reloader { config, sandbox, places, book, kept, seen, stop })
+        let seen = tokio::sync::Mutex::new(Seen { plugins, builds, settings: SeenSettings::default() });
+        let stand = watch::Sender::new(SettingsStand::default());
+        Ok(Reloader { settings, only, sandbox, places, book, stand, kept, seen, stop })
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.settings.borrow())
     }
 
     /// Follows the plugin folder until the host stops.
     pub async fn follow(self: Arc<Self>) {
-        let (changed, mut changes) = mpsc::channel(CHANGES_MAX);
+        let config = self.config();
         // A folder that cannot be watched is looked at when somebody asks for it.
-        let _watcher = match self.watch(changed) {
-            Ok(watcher) => watcher,
+        let mut bursts = match Bursts::of(&config.plugins.folder, |_| true) {
+            Ok(bursts) => bursts,
             Err(error) => {
-                let folder = self.config.plugins.folder.display();
+                let folder = config.plugins.folder.display();
                 tracing::warn!(%folder, %error, "the plugin folder cannot be watched; `tidegate plugin reload` looks at it");
                 return;
             }
         };
         loop {
+            // The first look is for what changed before anybody watched.
+            self.look(Look::default()).await;
             tokio::select! {
-                change = changes.recv() => if change.is_none() { return },
+                () = bursts.next() => {}
                 () = self.stop.cancelled() => return,
             }
-            while tokio::time::timeout(Duration::from_millis(QUIET_MS), changes.recv()).await.is_ok_and(|change| change.is_some()) {}
-            self.look(Look::default()).await;
         }
-    }
-
-    fn watch(&self, changed: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                let _ = changed.try_send(());
-            }
-        })?;
-        watcher.watch(&self.config.plugins.folder, RecursiveMode::NonRecursive)?;
-        Ok(watcher)
     }
 
     /// Looks at what the name of every plugin in use stands for, or of those that were named; an attempt for each that changed.
@@ -153,24 +158,20 @@ impl Reloader {
         let named = |name: &PluginName| look.only.is_empty() || look.only.contains(name);
         let names: Vec<PluginName> = seen.plugins.keys().filter(|name| named(name)).cloned().collect();
         let (mut attempts, mut candidates) = (Vec::new(), Vec::new());
-        for name in names {
-            let (config, plugin, start) = (Arc::clone(&self.config), name.clone(), Instant::now());
-            let read = tokio::task::spawn_blocking(move || Registry::read(&config)?.stands(&config, &plugin)).await;
-            let policy_s = start.elapsed().as_secs_f64();
+        for (name, policy_s, read) in self.read(names).await {
             let Some(in_use) = seen.plugins.get_mut(&name) else { continue };
-            let old = in_use.loaded.plugin.digest();
-            match read.unwrap_or_else(|error| Err(Failure::from(anyhow::Error::new(error)))) {
+            let (old, seconds) = (in_use.loaded.plugin.digest(), vec![(Phase::Policy, policy_s)]);
+            match read {
                 // A file that is half written is looked at again when it changes again.
                 Ok(Stands { component, .. }) if component.is_empty() => {}
                 Ok(Stands { digest, .. }) if digest == old || (in_use.refused == Some(Some(digest)) && !look.again) => {}
                 Ok(Stands { component, digest, signature, .. }) => {
-                    candidates.push(Candidate { name, old: Arc::clone(&in_use.loaded), component, digest, signature, policy_s });
+                    candidates.push(Candidate { name, old: Arc::clone(&in_use.loaded), component, digest, signature, seconds });
                 }
                 Err(_) if in_use.refused == Some(None) && !look.again => {}
                 Err(failure) => {
                     in_use.refused = Some(None);
                     let end = End::Refused { phase: Phase::Policy, why: failure.line() };
-                    let seconds = vec![(Phase::Policy, policy_s)];
                     attempts.push(Attempt { plugin: name, from: old, to: None, end, seconds, differences: Vec::new() });
                 }
             }
@@ -188,6 +189,26 @@ impl Reloader {
         }
         attempts.iter().for_each(|attempt| self.tell(attempt));
         attempts
+    }
+
+    /// What each name stands for, and how many seconds it took to find out.
+    async fn read(&self, names: Vec<PluginName>) -> Vec<(PluginName, f64, Result<Stands, Failure>)> {
+        let (config, asked) = (self.config(), names.clone());
+        let read = aside(move || {
+            let registry = Registry::read(&config)?;
+            let stands = |name: PluginName| {
+                let start = Instant::now();
+                let stands = registry.stands(&config, &name);
+                (name, start.elapsed().as_secs_f64(), stands)
+            };
+            Ok(asked.into_iter().map(stands).collect())
+        });
+        // What stops all of them is told of each.
+        let told = |failure: Failure| {
+            let (message, causes, hint) = failure.parts();
+            names.into_iter().map(|name| (name, 0.0, Err(Failure::told(message.clone(), causes.clone(), hint.clone(), true)))).collect()
+        };
+        read.await.unwrap_or_else(told)
     }
 
     fn take_note(&self, seen: &mut Seen, attempts: &[Attempt]) {
@@ -254,8 +275,9 @@ impl Reloader {
     /// Puts `old` in the place of the build in use, which is not used again because its file is still there.
     async fn back_to(&self, seen: &mut Seen, name: &PluginName, old: &Arc<Loaded>, why: &str) -> Result<(), Failure> {
         // It has stood its own probation, or was there at the start.
-        for (pipeline, replacements) in instances(self, old, &Probation::new(0, Band::default())).await? {
-            swap(self, &pipeline, replacements).await?;
+        let config = self.config();
+        for (pipeline, plugins) in instances(self, &config, old, &spots_of(&config, name), &Probation::resting()).await? {
+            swap(self, &pipeline, Swap { plugins, under: None }).await?;
         }
         seen.builds.takes_back(name, why, old.plugin.digest());
         self.write_down(seen, old);
@@ -295,11 +317,10 @@ impl Reloader {
         for digest in before {
             if let Some(component) = self.kept.component(digest)? {
                 let signature = self.kept.signature(digest)?;
-                TrustedKeys::read(&self.config)?.check(name, &component, signature.as_deref(), &self.kept.signature_path(digest))?;
+                TrustedKeys::read(&self.config())?.check(name, &component, signature.as_deref(), &self.kept.signature_path(digest))?;
                 let (sandbox, name) = (self.sandbox.clone(), name.clone());
                 let load = move || Ok(Loaded { signature, ..crate::compose::load_component(&sandbox, &name, component)? });
-                let loading = tokio::task::spawn_blocking(load);
-                return loading.await.map_err(|error| Failure::from(anyhow::Error::new(error)))?;
+                return aside(load).await;
             }
         }
         Err(Failure::usage(format!("no build of `{name}` before the one in use is kept"), "put the file you want into the plugin folder"))
@@ -311,12 +332,9 @@ impl Reloader {
             End::Replaced | End::Proven => tracing::info!(plugin = %name, "{line}"),
             End::Refused { .. } | End::Held { .. } | End::TakenBack { .. } => tracing::warn!(plugin = %name, "{line}"),
         }
-        for pipeline in self.config.pipelines.iter().filter(|pipeline| pipeline.plugins().any(|(_, used)| used.plugin == *name)) {
-            if let Some(place) = self.places.get(&pipeline.id) {
-                // An actor whose inbox is full tells the log at least.
-                let _ = place.inbox.try_send(Message::Note("plugin", attempt.body()));
-            }
-        }
+        let config = self.config();
+        let users = config.pipelines.iter().filter(|pipeline| pipeline.plugins().any(|(_, used)| used.plugin == *name));
+        self.note(users.map(|pipeline| &pipeline.id), "plugin", &attempt.body());
         let differences = attempt.differences.iter().map(crate::shadow::Difference::sentence).collect();
         self.book.attempt(
             name,
@@ -332,6 +350,14 @@ impl Reloader {
         for (phase, seconds) in &attempt.seconds {
             let labels = [("plugin", name.to_string()), ("phase", phase.word().to_owned())];
             metrics::gauge!("tidegate_plugin_reload_seconds", &labels).set(*seconds);
+        }
+    }
+
+    /// Lets the journals of `pipelines` tell something.
+    fn note<'a>(&self, pipelines: impl Iterator<Item = &'a PipelineId>, kind: &'static str, body: &serde_json::Value) {
+        for place in pipelines.filter_map(|pipeline| self.places.get(pipeline)) {
+            // An actor whose inbox is full tells the log at least.
+            let _ = place.inbox.try_send(Message::Note(kind, body.clone()));
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The first calls of a new build: it is taken back when one of them goes wrong, or out of the band that the shadow run showed.
+//! The first calls of what is new, a build or its settings: it is taken back when one of them goes wrong, or out of the band that the
+//! shadow run showed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, SourcePort};
@@ -37,19 +38,31 @@ pub enum Standing {
     Failed(String),
 }
 
-/// A build on probation, shared by all places that use it.
+/// What is on probation, shared by all places that use it. It is made with the instances that it watches, before anybody calls them,
+/// and begins when they are put in place.
 #[derive(Debug)]
 pub struct Probation {
-    band: Band,
+    /// Known once there was a shadow run.
+    band: OnceLock<Band>,
     calls_left: AtomicU32,
     standing: watch::Sender<Standing>,
 }
 
 impl Probation {
-    /// A probation of `calls` calls; none at all when that is 0.
-    pub fn new(calls: u32, band: Band) -> Arc<Probation> {
-        let standing = if calls == 0 { Standing::Proven } else { Standing::Open };
-        Arc::new(Probation { band, calls_left: AtomicU32::new(calls), standing: watch::Sender::new(standing) })
+    /// A probation that has not begun: calls are let pass.
+    pub fn resting() -> Arc<Probation> {
+        Arc::new(Probation { band: OnceLock::new(), calls_left: AtomicU32::new(0), standing: watch::Sender::new(Standing::Open) })
+    }
+
+    /// The next `calls` calls decide; none at all when that is 0. It begins once.
+    pub fn begin(&self, calls: u32, band: Band) {
+        if self.band.set(band).is_err() {
+            return;
+        }
+        if calls == 0 {
+            self.standing.send_replace(Standing::Proven);
+        }
+        self.calls_left.store(calls, Ordering::Release);
     }
 
     /// How it stands, for whoever must not keep it: it ends without a result when no place uses its build any more.
@@ -58,7 +71,7 @@ impl Probation {
     }
 
     fn is_over(&self) -> bool {
-        self.calls_left.load(Ordering::Relaxed) == 0
+        self.calls_left.load(Ordering::Acquire) == 0
     }
 
     fn fail(&self, why: String) {
@@ -77,13 +90,14 @@ impl Probation {
         if self.is_over() {
             return;
         }
+        let band = self.band.get().copied().unwrap_or_default();
         let called = match result {
             // The world's fault, as it says itself.
             Err(CallError::Refused { failure, .. }) if failure.retryable => return,
             Err(error) => return self.fail(error.to_string()),
             Ok(called) => called,
         };
-        if let Some(per_row) = self.band.seconds_per_row {
+        if let Some(per_row) = band.seconds_per_row {
             let free = Duration::from_millis(CALL_MS_FREE).as_secs_f64();
             let most = free + SLOWER_MAX * per_row * rows as f64;
             if took.as_secs_f64() > most {
@@ -91,7 +105,7 @@ impl Probation {
                 return self.fail(format!("a call with {rows} rows took {ms:.0} ms; by its shadow run, {:.0} ms is the most", most * 1e3));
             }
         }
-        if let (Some((usual, most)), Some(dropped)) = (self.band.dropped, dropped(called))
+        if let (Some((usual, most)), Some(dropped)) = (band.dropped, dropped(called))
             && rows >= ROWS_MIN
         {
             let share = dropped as f64 / rows as f64;
@@ -186,6 +200,12 @@ mod tests {
 
     const BAND: Band = Band { seconds_per_row: Some(1e-6), dropped: Some((0.1, 0.2)) };
 
+    fn begun(calls: u32) -> Arc<Probation> {
+        let probation = Probation::resting();
+        probation.begin(calls, BAND);
+        probation
+    }
+
     fn refused(retryable: bool) -> CallError {
         let failure = Failure { code: 1, message: "no".into(), retryable, retry_after_ms: None, issues: Vec::new(), grant: None };
         CallError::Refused { plugin: "a".parse().unwrap(), step: "clean", failure }
@@ -194,7 +214,7 @@ mod tests {
     /// Where a probation of three calls stands after `calls`: rows, milliseconds, and rows dropped or the error.
     #[track_caller]
     fn check(calls: &[(u64, u64, Result<u64, CallError>)], expected: &str) {
-        let probation = Probation::new(3, BAND);
+        let probation = begun(3);
         for (rows, ms, result) in calls {
             probation.called(*rows, Duration::from_millis(*ms), result, |dropped| Some(*dropped));
         }
@@ -208,11 +228,11 @@ mod tests {
 
     #[tokio::test]
     async fn the_probation_of_a_build_that_nobody_uses_any_more_ends() {
-        let probation = Probation::new(3, BAND);
+        let probation = begun(3);
         let standing = probation.watch();
         drop(probation);
         assert_eq!(end_of(standing).await, None);
-        let probation = Probation::new(3, BAND);
+        let probation = begun(3);
         let standing = probation.watch();
         probation.fail("why".into());
         drop(probation);
@@ -232,5 +252,16 @@ mod tests {
         check(&[(1000, 261, Ok(100))], "a call with 1000 rows took 261 ms; by its shadow run, 260 ms is the most");
         // What happens after its end is not its business.
         check(&[(1, 1, Ok(0)), (1, 1, Ok(0)), (1, 1, Ok(0)), (1000, 9999, Ok(1000))], "proven");
+    }
+
+    #[test]
+    fn calls_before_it_begins_decide_nothing() {
+        let probation = Probation::resting();
+        probation.called(1, Duration::ZERO, &Err::<u64, _>(refused(false)), |_| None);
+        assert_eq!(*probation.standing.borrow(), Standing::Open);
+        probation.begin(1, BAND);
+        probation.called(1, Duration::ZERO, &Err::<u64, _>(refused(false)), |_| None);
+        assert!(matches!(&*probation.standing.borrow(), Standing::Failed(_)));
+        assert_eq!(*begun(0).standing.borrow(), Standing::Proven);
     }
 }

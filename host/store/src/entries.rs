@@ -11,13 +11,13 @@ const TEMPORARY: &str = ".tmp";
 
 /// A folder of named bytes. Entries are there whole or not at all; whether they are genuine is for their reader to check.
 #[derive(Debug, Clone)]
-pub struct CompiledFolder {
+pub struct EntryFolder {
     path: PathBuf,
 }
 
-/// What [`CompiledFolder::retain`] did.
+/// What [`EntryFolder::retain`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct CompiledRemoved {
+pub struct EntriesRemoved {
     /// Entries that went.
     pub entries: u64,
     /// Their bytes.
@@ -26,27 +26,27 @@ pub struct CompiledRemoved {
     pub bytes_kept: u64,
 }
 
-impl CompiledFolder {
-    /// The cache in the folder `path`, which is made if need be and only its owner may look into.
-    pub fn open(path: &Path) -> Result<CompiledFolder, StoreError> {
+impl EntryFolder {
+    /// The entries in the folder `path`, which is made if need be and only its owner may look into.
+    pub fn open(path: &Path) -> Result<EntryFolder, StoreError> {
         let temporary = path.join(TEMPORARY);
         if temporary.is_dir() {
             std::fs::remove_dir_all(&temporary).map_err(|source| StoreError::file("clearing", &temporary, source))?;
         }
         durable::make_folder(&temporary)?;
-        Ok(CompiledFolder { path: path.to_owned() })
+        Ok(EntryFolder { path: path.to_owned() })
     }
 
-    /// The cache in the folder `path`, which another process may be using too: nothing in it is cleared.
-    pub fn beside(path: &Path) -> CompiledFolder {
-        CompiledFolder { path: path.to_owned() }
+    /// The entries in the folder `path`, which another process may be using too: nothing in it is cleared.
+    pub fn beside(path: &Path) -> EntryFolder {
+        EntryFolder { path: path.to_owned() }
     }
 
     /// Removes every entry whose name `keeps` refuses, or with `dry_run` only counts; how many entries and bytes that is, and how
     /// many bytes stay.
-    pub fn retain(&self, keeps: impl Fn(&str) -> bool, dry_run: bool) -> Result<CompiledRemoved, StoreError> {
+    pub fn retain(&self, keeps: impl Fn(&str) -> bool, dry_run: bool) -> Result<EntriesRemoved, StoreError> {
         let failed = |source| StoreError::file("listing", &self.path, source);
-        let mut removed = CompiledRemoved::default();
+        let mut removed = EntriesRemoved::default();
         for entry in std::fs::read_dir(&self.path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let found = entry.metadata().map_err(failed)?;
