@@ -141,5 +141,11 @@ pub fn grant_lines(plugin: &PluginConfig) -> BTreeSet<String> {
         grants.http.iter().flat_map(|to| to.methods.iter().map(move |method| format!("http {method} {}:{}{}", to.host, to.port, to.path)));
     let secrets =
         grants.secrets.iter().map(|secret| format!("secret {} as {} to {}{}", secret.name, secret.header, secret.host, secret.path));
-    inputs.chain(clock).chain(http).chain(secrets).collect()
+    let columns = grants.columns.iter().flat_map(|columns| {
+        let read = columns.read.iter().map(|name| format!("read column {name}"));
+        read.chain(columns.write.iter().map(|name| format!("write column {name}")))
+    });
+    let none = grants.columns.as_ref().is_some_and(|columns| columns.read.is_empty() && columns.write.is_empty());
+    let none = none.then(|| "no column".to_owned());
+    inputs.chain(clock).chain(http).chain(secrets).chain(columns).chain(none).collect()
 }

@@ -34,8 +34,8 @@ fn secret_of(plugin: &PluginName, secret: &config::SecretGrant) -> Result<Secret
         };
         Failure::usage(text, hint)
     })?;
-    let config::SecretGrant { name, header, host, path, .. } = secret.clone();
-    Ok(SecretGrant { name, header, host, path, value })
+    let config::SecretGrant { name, header, host, path, from } = secret.clone();
+    Ok(SecretGrant { name, header, host, path, value, from: from.to_string() })
 }
 
 fn from_environment(name: &str) -> Result<String, String> {

@@ -7,6 +7,7 @@
 //!
 //! Read [`Config`] first, then `pipeline.rs`; `section.rs` is how every table is read.
 
+mod columns;
 mod contract;
 mod files;
 mod gate;
@@ -30,7 +31,7 @@ use toml::de::DeTable;
 
 pub use gate::lint;
 pub use pipeline::{PipelineConfig, PluginUse};
-pub use plugin::{KeyOrigin, PluginConfig, PluginsConfig, SecretGrant, SecretOrigin};
+pub use plugin::{Grants, KeyOrigin, PluginConfig, PluginsConfig, SecretGrant, SecretOrigin};
 pub use section::Problem;
 use section::{Problems, Section};
 pub use serve::ServeConfig;
@@ -191,6 +192,7 @@ impl File {
         let plugin = plugin::plugin_tables(&root, &folder, &inputs);
         let plugins = plugin::plugins(&root, &folder);
         let pipelines = pipelines(&root);
+        columns::check(&plugin, pipelines.as_deref().unwrap_or_default(), problems);
         let backtest = backtest(&root);
         root.finish();
         Some(Config { file: self.clone(), store, serve, plugins, plugin, inputs, pipelines: pipelines?, backtest })

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tidegate_pipeline::FailureRules;
-use tidegate_sandbox::HttpGrant;
+use tidegate_sandbox::{ColumnGrant, HttpGrant};
 use tidegate_vocab::PluginName;
 use tidegate_vocab::limits::{DEAD_LETTERS_MAX, LimitKey, PluginLimits, STRIKE_WINDOW_MINUTES, STRIKES_MAX, SharedLimits};
 
@@ -75,6 +75,8 @@ pub struct Grants {
     pub http: Vec<HttpGrant>,
     /// Secrets that are put into its requests.
     pub secrets: Vec<SecretGrant>,
+    /// The columns that it sees and edits; where nothing is said, those of its kind by their role.
+    pub columns: Option<ColumnGrant>,
 }
 
 /// One secret, and the only requests it is put into.
@@ -99,6 +101,16 @@ pub enum SecretOrigin {
     Env(String),
     /// A file.
     File(PathBuf),
+}
+
+/// As the settings write it.
+impl std::fmt::Display for SecretOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SecretOrigin::Env(name) => write!(f, "env:{name}"),
+            SecretOrigin::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
 }
 
 impl PluginConfig {
@@ -220,6 +232,7 @@ fn grants(section: Section<'_>, folder: &Path, inputs: &BTreeMap<String, InputCo
     }
     grants.http = section.sections("http").into_iter().filter_map(http_grant).collect();
     grants.secrets = section.sections("secrets").into_iter().filter_map(|section| secret_grant(section, folder)).collect();
+    grants.columns = super::columns::columns(&section);
     section.finish();
     grants
 }
