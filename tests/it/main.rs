@@ -14,6 +14,7 @@ mod languages;
 mod long_line;
 mod one_process;
 mod plugins_http;
+mod plugins_oci;
 mod prometheus;
 mod rows;
 mod scenarios;

@@ -12,6 +12,7 @@ mod contract;
 mod files;
 mod gate;
 mod model;
+mod oci;
 mod pipeline;
 mod plugin;
 mod rollout;
@@ -30,6 +31,7 @@ use tidegate_vocab::{PipelineId, PluginName};
 use toml::de::DeTable;
 
 pub use gate::lint;
+pub use oci::OciReference;
 pub use pipeline::{PipelineConfig, PluginUse};
 pub use plugin::{Grants, KeyOrigin, PluginConfig, PluginsConfig, SecretGrant, SecretOrigin};
 pub use section::Problem;

@@ -10,8 +10,8 @@ use tidegate_sandbox::{ColumnGrant, HttpGrant};
 use tidegate_vocab::PluginName;
 use tidegate_vocab::limits::{DEAD_LETTERS_MAX, LimitKey, PluginLimits, STRIKE_WINDOW_MINUTES, STRIKES_MAX, SharedLimits};
 
-use super::InputConfig;
 use super::section::{self, Placed, Section};
+use super::{InputConfig, OciReference};
 
 /// `[plugins] shadow_batches`, where it is not written.
 const SHADOW_BATCHES: u32 = 4;
@@ -58,6 +58,8 @@ pub enum KeyOrigin {
 /// `[plugin.NAME]`: what one plugin was lent, and the limits that differ from those of its kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PluginConfig {
+    /// Where it is pulled from, by digest; none where somebody puts its file into the folder.
+    pub from: Option<OciReference>,
     /// What it was lent.
     pub grants: Grants,
     /// Limits that were written down.
@@ -215,11 +217,31 @@ pub(super) fn plugin_tables(
 
 fn plugin_table(section: Section<'_>, folder: &Path, inputs: &BTreeMap<String, InputConfig>) -> PluginConfig {
     let mut config = PluginConfig { overrides: overrides(&section, PluginLimits::KEYS), ..PluginConfig::default() };
+    config.from = from(&section);
     if let Some(grant) = section.section("grant") {
         config.grants = grants(grant, folder, inputs);
     }
     section.finish();
     config
+}
+
+/// Where a plugin is pulled from. A tag is not taken: whoever may move it would choose what runs here.
+fn from(section: &Section<'_>) -> Option<OciReference> {
+    let text = section.text("from")?;
+    let name = section.path.rsplit('.').next().unwrap_or_default();
+    match OciReference::read(&text.value) {
+        Ok(reference) if reference.is_pinned() => return Some(reference),
+        Ok(_) => {
+            let hint = format!("`tidegate plugin pull {name} --from {}`, without this line, says its digest", section::shown(&text.value));
+            let message = format!("{} names no digest, so that it could become anything", section.named("from"));
+            section.problem(text.span, message, "expected `…@sha256:…`", Some(hint));
+        }
+        Err(why) => {
+            let message = format!("{} is not a place in a registry: {why}", section.named("from"));
+            section.problem(text.span, message, "expected `oci://HOST/REPOSITORY@sha256:…`", None);
+        }
+    }
+    None
 }
 
 fn grants(section: Section<'_>, folder: &Path, inputs: &BTreeMap<String, InputConfig>) -> Grants {

@@ -160,7 +160,8 @@ fn of_kind(kind: PluginKind) -> &'static str {
     match kind {
         PluginKind::Cleaner => "features",
         PluginKind::Evaluator => "answers, labels",
-        PluginKind::Source | PluginKind::Alerter => NO,
+        PluginKind::Source => "its own",
+        PluginKind::Alerter => NO,
     }
 }
 

@@ -11,8 +11,8 @@ use crate::failure::{Exit, Failure};
 use crate::terminal::{Terminal, table};
 
 /// What stands under the table.
-const WASI: &str =
-    "WASI is answered with nothing behind it: no environment, folders or sockets; clocks stand still; output goes to the plugin's log.";
+const WASI: &str = "WASI is answered with nothing behind it: no environment, folders or sockets;\n\
+    clocks stand still, and output goes to the plugin's log.";
 
 /// Shows one plugin of the folder, or the component of a file.
 ///

@@ -4,6 +4,7 @@ mod capabilities;
 mod diff;
 mod inspect;
 mod lock;
+mod pull;
 mod reload;
 mod sign;
 
@@ -37,6 +38,7 @@ pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> 
         PluginCommand::Author(_) | PluginCommand::Keygen { .. } => Ok(Exit::Ok),
         PluginCommand::Sign { plugins, key } => sign::sign(&config, plugins, key, terminal),
         PluginCommand::Verify { plugins } => sign::verify(&config, plugins, terminal),
+        PluginCommand::Pull { plugins, from } => pull::pull(&config, plugins, from.as_deref(), terminal),
         PluginCommand::List => with_sandbox(&config, |sandbox| list(&config, sandbox, terminal)),
         PluginCommand::Inspect { plugin } => with_sandbox(&config, |sandbox| inspect::inspect(&config, sandbox, plugin, terminal)),
         PluginCommand::Reload { plugins, accept } => reload::reload(&config, plugins, *accept, global, terminal),
