@@ -29,5 +29,6 @@ mod up_pipelines;
 mod up_plugins;
 mod up_reload;
 mod up_requests;
+mod up_signed;
 mod up_versions;
 mod volatile;

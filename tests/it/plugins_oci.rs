@@ -167,7 +167,7 @@ fn what_the_settings_name_is_what_is_used_or_nothing() {
     let (old, new) = (registry.push("1.0", &component(), None), registry.push("1.1", &component(), Some("text")));
     let place = |digest: &str| format!("[plugin.missing]\nfrom = \"{}\"\n", registry.place(digest));
     let world = world(&place(&old));
-    said(&world.run(["ingest"]), 2, &["and it was not pulled yet", "hint: `tidegate plugin pull missing`"]);
+    said(&world.run(["ingest"]), 2, &["the cleaner plugin `missing` was not pulled yet", "hint: `tidegate plugin pull missing`"]);
     said(&world.run(["plugin", "pull"]), 0, &["pulled from"]);
     said(&world.run(["ingest"]), 0, &["20 in all"]);
     world.write("tidegate.toml", world.read("tidegate.toml").replace(&old, &new));
