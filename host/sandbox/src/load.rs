@@ -111,7 +111,10 @@ impl LoadError {
                 "strip debug information from it (`wasm-tools strip`), or raise `[plugins] component_bytes_max`".into()
             }
             LoadError::NotAComponent { .. } => "build it for `wasm32-wasip2`".into(),
-            LoadError::Manifest { .. } => "embed it with `tidegate plugin pack FILE --manifest plugin.toml`; `tidegate plugin build` and the SDKs do so by themselves".into(),
+            LoadError::Manifest { .. } => {
+                "embed it with `tidegate plugin pack FILE --manifest plugin.toml`; `tidegate plugin build` and the SDKs do so by themselves"
+                    .into()
+            }
             LoadError::Interface { plugin, .. } => {
                 format!("rebuild `{plugin}` with the SDK of interface {INTERFACE} and this host's `wit/`")
             }

@@ -121,7 +121,6 @@ fn place(config: &Config, sandbox: &Sandbox, plugin: &PluginName, pulled: &Pulle
 }
 
 /// Writes the signature, or takes away that of the component which was there before.
-#[expect(clippy::disallowed_methods, reason = "a signature lies beside the component, in a folder of the operator's")]
 fn write_signature(path: &Path, signature: Option<&str>) -> Result<(), Failure> {
     if let Some(text) = signature {
         return write(path, text.as_bytes());
