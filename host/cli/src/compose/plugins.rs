@@ -230,7 +230,7 @@ fn circumstances(config: &Config, plugin: &Plugin) -> serde_json::Value {
 
 fn settings(config: &Config, plugin: &Plugin, used: &PluginUse, clock: &Arc<dyn Clock>) -> Result<PluginSettings, Failure> {
     let own = config.plugin(&used.plugin);
-    let secrets = super::secrets::secrets(&used.plugin, &own.grants.secrets)?;
+    let secrets = super::secrets::secrets(&used.plugin, &own.grants.secrets, config.folder())?;
     Ok(PluginSettings {
         config: used.config.clone(),
         grants: Grants {

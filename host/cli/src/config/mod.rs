@@ -202,6 +202,11 @@ impl File {
 }
 
 impl Config {
+    /// The folder of the file, which paths in it are relative to.
+    pub fn folder(&self) -> &Path {
+        self.file.path.parent().unwrap_or(Path::new(""))
+    }
+
     /// The name that tables and reports give to these settings: the file's name without its extension.
     pub fn name(&self) -> String {
         self.file.path.file_stem().map_or_else(|| "settings".to_owned(), |stem| stem.to_string_lossy().into_owned())

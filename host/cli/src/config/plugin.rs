@@ -105,16 +105,6 @@ pub enum SecretOrigin {
     File(PathBuf),
 }
 
-/// As the settings write it.
-impl std::fmt::Display for SecretOrigin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            SecretOrigin::Env(name) => write!(f, "env:{name}"),
-            SecretOrigin::File(path) => write!(f, "file:{}", path.display()),
-        }
-    }
-}
-
 impl PluginConfig {
     /// The limits of the plugin, given those of its kind.
     pub fn limits(&self, of_kind: PluginLimits) -> PluginLimits {

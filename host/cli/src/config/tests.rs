@@ -89,13 +89,7 @@ fn columns_are_granted_by_name_where_the_plugin_can_use_them() {
             "\"latency\"",
             "take `write` out",
         ),
-        (
-            "log",
-            "{ read = [\"*\"] }",
-            "`log` is granted columns, and as alerter it is handed none",
-            "\"log\"",
-            "take `columns` out",
-        ),
+        ("log", "{ read = [\"*\"] }", "`log` is granted columns, and as alerter it is handed none", "\"log\"", "take `columns` out"),
     ] {
         check("[input.weather]", &with(plugin, columns), message, under, hint);
     }
