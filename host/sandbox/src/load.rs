@@ -112,7 +112,7 @@ impl LoadError {
             }
             LoadError::NotAComponent { .. } => "build it for `wasm32-wasip2`".into(),
             LoadError::Manifest { .. } => {
-                "embed it with `tidegate plugin pack FILE --manifest plugin.toml`; `tidegate plugin build` and the SDKs do so by themselves"
+                "embed a correct `plugin.toml` with `tidegate plugin pack FILE --manifest plugin.toml`; `tidegate plugin build` does it by itself"
                     .into()
             }
             LoadError::Interface { plugin, .. } => {

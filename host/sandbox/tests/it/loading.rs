@@ -62,7 +62,7 @@ fn a_manifest_is_needed_and_checked() {
     guest.manifest = guest.manifest.replace("type = 'object'", "type = 'objectt'");
     check(&guest.bytes(), "`config` is not a JSON Schema", "");
     guest.manifest = "name = 1".into();
-    check(&guest.bytes(), "cannot be used", "tidegate:manifest");
+    check(&guest.bytes(), "cannot be used", "tidegate plugin pack FILE");
 }
 
 #[test]
