@@ -75,45 +75,52 @@ impl<'a> Cleaning<'a> {
 
     /// Makes and commits the cleaned part of one raw part, or sets it aside, as a leased work unit.
     pub(crate) async fn clean(&mut self, raw: &RawPart, in_memory: Option<Typed>) -> Result<Made, PipelineError> {
-        for cleaner in self.cleaners.iter() {
-            cleaner.callable("cleaner", self.ledger)?;
-        }
-        let leased = self.lease(raw).await?;
-        let made = match self.derive(raw, in_memory).await {
-            Ok(derived) => self.keep(raw, derived, leased.as_ref(), None).await.map(Made::Part),
-            Err(failed) => self.failed(raw, failed, leased.as_ref()).await,
-        };
-        if let (Err(_), Some(leased)) = (&made, &leased) {
-            // The unit goes back at once, so that the next attempt does not wait for the lease to run out.
-            self.stores.queue.release(leased).await?;
-        }
-        made
+        let attempt = self.attempt(raw, in_memory).await?;
+        self.end(raw, attempt).await
     }
 
     /// The same for a part that a person asks for: it is cleaned or it is not, and nobody is charged.
     pub(crate) async fn clean_without_blame(&mut self, raw: &RawPart) -> Result<CleanPart, PipelineError> {
-        for cleaner in self.cleaners.iter() {
-            cleaner.callable("cleaner", self.ledger)?;
-        }
+        self.callable()?;
         let derived = self.derive(raw, None).await.map_err(|failed| failed.error)?;
         self.keep(raw, derived, None, None).await
     }
 
-    async fn lease(&self, raw: &RawPart) -> Result<Option<Leased>, PipelineError> {
-        let (queue, fence, id, chain) = (&self.stores.queue, self.stores.fence, &self.settings.id, self.behind.chain);
-        let key = Digest::of_fields([&chain.as_bytes()[..], raw.digest.as_bytes(), &raw.first_row.to_le_bytes()]);
-        let plan = json!({ "chain": chain, "raw": raw.digest, "first_row": raw.first_row }).to_string().into_bytes();
-        queue.enqueue(fence, id, WorkUnit { key, plan }).await?;
-        let now = self.stores.clock.now();
-        // Units come in the order in which raw parts do, so the oldest free one is this one. If it is not, somebody else is at work
-        // on it: doing it here too gives the same part, but only the holder of the lease completes it.
-        match queue.lease(fence, id, "ingest", now, now.plus_micros(CLEAN_LEASE_US)).await? {
-            Some(other) if other.unit.key != key => {
-                queue.release(&other).await?;
-                Ok(None)
-            }
-            leased => Ok(leased),
+    /// Cleans a part and keeps nothing.
+    async fn attempt(&mut self, raw: &RawPart, in_memory: Option<Typed>) -> Result<Attempt, PipelineError> {
+        let (mut deriving, _) = self.apart();
+        deriving.attempt(raw, in_memory).await
+    }
+
+    /// Keeps what came of an attempt: a part, a dead letter or a strike.
+    pub(crate) async fn end(&mut self, raw: &RawPart, attempt: Attempt) -> Result<Made, PipelineError> {
+        let Attempt { leased, derived } = attempt;
+        let made = match derived {
+            Ok(derived) => self.keep(raw, derived, leased.as_ref(), None).await.map(Made::Part),
+            Err(failed) => self.failed(raw, failed, leased.as_ref()).await,
+        };
+        if made.is_err() {
+            self.release(leased).await?;
         }
+        made
+    }
+
+    /// Gives a unit back at once, so that the next attempt does not wait for the lease to run out.
+    pub(crate) async fn release(&self, leased: Option<Leased>) -> Result<(), PipelineError> {
+        if let Some(leased) = leased {
+            self.stores.queue.release(&leased).await?;
+        }
+        Ok(())
+    }
+
+    /// What makes parts and what keeps them, so that one part can be made while the one before is kept.
+    pub(crate) fn apart(&mut self) -> (Deriving<'_>, Keeping<'_>) {
+        let Cleaning { settings, stores, behind, cleaners, parts, ledger, letters, .. } = self;
+        (Deriving { settings, stores, behind, cleaners, ledger }, Keeping { settings, stores, parts, letters })
+    }
+
+    fn callable(&self) -> Result<(), PipelineError> {
+        self.cleaners.iter().try_for_each(|cleaner| cleaner.callable("cleaner", self.ledger))
     }
 
     async fn derive(&mut self, raw: &RawPart, in_memory: Option<Typed>) -> Result<Derived, Failed> {
@@ -124,35 +131,21 @@ impl<'a> Cleaning<'a> {
     async fn keep(
         &mut self,
         raw: &RawPart,
-        (part, rows): Derived,
+        derived: Derived,
         leased: Option<&Leased>,
         flaky: Option<&Failed>,
     ) -> Result<CleanPart, PipelineError> {
-        let mut writes = vec![Write::CleanPart(part.clone())];
-        let mut letters = DeadLetters::clone(self.letters);
-        let letter = letters.take(raw.first_row);
-        if let Some(letter) = &letter {
-            writes.push(self.letters.write(&letters)?);
-            let rows = [raw.first_row, raw.first_row + raw.row_count - 1];
-            let body = json!({ "number": letter.number, "plugin": letter.plugin, "rows": rows });
-            writes.push(Write::Journal { kind: "dead-letter-cleaned".to_owned(), body });
-        }
         let charged = flaky.and_then(|failed| self.charge(raw, failed));
+        let mut writes = Vec::new();
         if let Some((ledger, writes_of)) = &charged {
             writes.push(self.ledger.write(ledger)?);
             writes.extend(writes_of.iter().cloned());
         }
-        self.stores.meta.commit(self.stores.fence, &self.settings.id, self.stores.clock.now(), writes).await?;
-        if letter.is_some() {
-            self.letters.committed(letters);
-        }
+        let (_, mut keeping) = self.apart();
+        let part = keeping.keep(raw, derived, leased, writes).await?;
         if let Some((ledger, _)) = charged {
             self.ledger.committed(ledger);
         }
-        if let Some(leased) = leased {
-            self.stores.queue.complete(leased, part.digest).await?;
-        }
-        self.parts.hold(part.digest, rows);
         Ok(part)
     }
 
@@ -260,6 +253,87 @@ impl<'a> Cleaning<'a> {
         let charged = charge(self.settings, self.ledger, cleaner, "cleaner", &failed.error, rows, self.stores.clock.now())?;
         self.alerts.extend(charged.alert);
         Some((charged.ledger, charged.writes))
+    }
+}
+
+/// What came of cleaning a part; nothing of it is kept yet.
+pub(crate) struct Attempt {
+    pub leased: Option<Leased>,
+    pub derived: Result<Derived, Failed>,
+}
+
+/// What it takes to make cleaned parts.
+pub(crate) struct Deriving<'a> {
+    settings: &'a Arc<Settings>,
+    stores: &'a Stores,
+    behind: &'a Behind,
+    cleaners: &'a mut Vec<PluginStep<dyn CleanPort>>,
+    ledger: &'a Ledger,
+}
+
+impl Deriving<'_> {
+    /// Leases a part's work unit and cleans the part.
+    pub(crate) async fn attempt(&mut self, raw: &RawPart, in_memory: Option<Typed>) -> Result<Attempt, PipelineError> {
+        self.cleaners.iter().try_for_each(|cleaner| cleaner.callable("cleaner", self.ledger))?;
+        let leased = self.lease(raw).await?;
+        let derived = derive(self.settings, self.stores, self.behind, self.cleaners, raw, in_memory).await;
+        Ok(Attempt { leased, derived })
+    }
+
+    async fn lease(&self, raw: &RawPart) -> Result<Option<Leased>, PipelineError> {
+        let (queue, fence, id, chain) = (&self.stores.queue, self.stores.fence, &self.settings.id, self.behind.chain);
+        let key = Digest::of_fields([&chain.as_bytes()[..], raw.digest.as_bytes(), &raw.first_row.to_le_bytes()]);
+        let plan = json!({ "chain": chain, "raw": raw.digest, "first_row": raw.first_row }).to_string().into_bytes();
+        queue.enqueue(fence, id, WorkUnit { key, plan }).await?;
+        let now = self.stores.clock.now();
+        // Units come in the order in which raw parts do, so the oldest free one is this one. If it is not, somebody else is at work
+        // on it: doing it here too gives the same part, but only the holder of the lease completes it.
+        match queue.lease(fence, id, "ingest", now, now.plus_micros(CLEAN_LEASE_US)).await? {
+            Some(other) if other.unit.key != key => {
+                queue.release(&other).await?;
+                Ok(None)
+            }
+            leased => Ok(leased),
+        }
+    }
+}
+
+/// What it takes to keep cleaned parts.
+pub(crate) struct Keeping<'a> {
+    settings: &'a Arc<Settings>,
+    stores: &'a Stores,
+    parts: &'a PartCache,
+    letters: &'a mut Kept<DeadLetters>,
+}
+
+impl Keeping<'_> {
+    /// Keeps the file of a cleaned part and commits the part, with `writes` besides.
+    pub(crate) async fn keep(
+        &mut self,
+        raw: &RawPart,
+        Derived { part, file, rows }: Derived,
+        leased: Option<&Leased>,
+        mut writes: Vec<Write>,
+    ) -> Result<CleanPart, PipelineError> {
+        self.stores.blobs.put_blob(file).await?;
+        writes.push(Write::CleanPart(part.clone()));
+        let mut letters = DeadLetters::clone(self.letters);
+        let letter = letters.take(raw.first_row);
+        if let Some(letter) = &letter {
+            writes.push(self.letters.write(&letters)?);
+            let rows = [raw.first_row, raw.first_row + raw.row_count - 1];
+            let body = json!({ "number": letter.number, "plugin": letter.plugin, "rows": rows });
+            writes.push(Write::Journal { kind: "dead-letter-cleaned".to_owned(), body });
+        }
+        self.stores.meta.commit(self.stores.fence, &self.settings.id, self.stores.clock.now(), writes).await?;
+        if letter.is_some() {
+            self.letters.committed(letters);
+        }
+        if let Some(leased) = leased {
+            self.stores.queue.complete(leased, part.digest).await?;
+        }
+        self.parts.hold(part.digest, rows);
+        Ok(part)
     }
 }
 

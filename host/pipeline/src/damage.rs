@@ -169,8 +169,15 @@ fn moments(column: &Float64Array) -> Option<Moments> {
             sums.add(&last);
         }
         Some(nulls) => {
-            let value = |row: usize| if row < column.len() && nulls.is_valid(row) { column.value(row) } else { f64::NAN };
-            (0..column.len()).step_by(LANES).for_each(|start| sums.add(&std::array::from_fn(|lane| value(start + lane))));
+            // A word of the mask is 64 rows, which are eight chunks; what is left of both is the same rows.
+            let words = nulls.inner().bit_chunks();
+            let masks = words.iter_padded().flat_map(u64::to_le_bytes);
+            let (whole, rest) = column.values().as_chunks::<LANES>();
+            let mut last = [f64::NAN; LANES];
+            last[..rest.len()].copy_from_slice(rest);
+            for (values, mask) in whole.iter().chain([&last]).zip(masks) {
+                sums.add(&std::array::from_fn(|lane| if mask & (1 << lane) == 0 { f64::NAN } else { values[lane] }));
+            }
         }
     }
     Some(sums.moments())

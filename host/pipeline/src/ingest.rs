@@ -13,6 +13,7 @@ use tidegate_sandbox::{CallError, Cleaned, LastWords, Pull};
 use tidegate_store::{Blob, Write};
 use tidegate_vocab::{Batch, CleanPart, Contract, DType, RawPart, Role, Timestamp};
 
+use crate::arriving::clean_arriving;
 use crate::blame::{Cleaning, Made};
 use crate::damage::DamageDone;
 use crate::drive::{Ingested, SourceState};
@@ -65,8 +66,8 @@ impl Pipeline {
     }
 
     /// Polls until the source has nothing now or `polls_max` polls brought rows, cleaning at the same time: while the source reads
-    /// the next rows on one thread, the last ones are stored on another and the ones before are cleaned on a third. A few parts wait
-    /// in between, so that none stands still for the others.
+    /// the next rows on one thread, the last ones are stored on another, the ones before are cleaned on a third, and what was
+    /// cleaned goes to disk. A few parts wait in between, so that none stands still for the others.
     pub(crate) async fn stream(&mut self, rows_max: u32, polls_max: u64) -> Result<Ingested, PipelineError> {
         let (fetched, mut waiting) = tokio::sync::mpsc::channel::<(RawPart, Typed)>(WAITING_PARTS_MAX);
         let behind = self.behind();
@@ -159,29 +160,6 @@ impl Pipeline {
     }
 }
 
-/// Cleans parts as they come. When one cannot be cleaned, it and those that have come since are left to `pending`.
-async fn clean_arriving(
-    mut cleaning: Cleaning<'_>,
-    waiting: &mut tokio::sync::mpsc::Receiver<(RawPart, Typed)>,
-    pending: &mut Pending,
-    mut done: impl FnMut(&RawPart, &Made),
-) -> Result<(), PipelineError> {
-    while let Some((raw, typed)) = waiting.recv().await {
-        match cleaning.clean(&raw, Some(typed)).await {
-            Ok(made) => done(&raw, &made),
-            Err(error) => {
-                pending.push_back((raw, None));
-                waiting.close();
-                while let Some((raw, typed)) = waiting.recv().await {
-                    pending.push_back((raw, Some(typed)));
-                }
-                return Err(error);
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Pulls once and commits what came. With `ahead` the next pull starts before this one's rows are stored, and is what the next
 /// fetch waits for.
 async fn fetch(
@@ -247,20 +225,24 @@ async fn store_raw(
     first_row: u64,
     polled_at: Timestamp,
 ) -> Result<(RawPart, Typed), PipelineError> {
-    let (settings, row_count) = (Arc::clone(settings), rows.row_count() as u64);
-    let ready = tokio::task::spawn_blocking(move || {
-        let typed = typed(&rows, &settings.contract, polled_at)?;
-        Ok((typed, Blob::new(encode_raw(&rows)?)))
-    });
+    let (settings, same_rows, row_count) = (Arc::clone(settings), rows.clone(), rows.row_count() as u64);
+    // Side by side, because neither needs the other and the next rows wait for both.
+    let encoding = tokio::task::spawn_blocking(move || encode_raw(&same_rows).map(Blob::new));
+    let typing = tokio::task::spawn_blocking(move || typed(&rows, &settings.contract, polled_at));
+    let (file, typed) = tokio::try_join!(encoding, typing).map_err(|_| PipelineError::Thread { step: "source" })?;
     let in_rows = |source| PipelineError::Dataset { first_row, last_row: first_row + row_count - 1, source };
-    let (typed, file) = ready.await.map_err(|_| PipelineError::Thread { step: "source" })?.map_err(in_rows)?;
+    let (typed, file) = (typed.map_err(in_rows)?, file.map_err(in_rows)?);
     let (digest, byte_count) = (file.digest(), file.bytes().len() as u64);
     stores.blobs.put_blob(file).await?;
     Ok((RawPart { digest, first_row, row_count, byte_count, polled_at }, typed))
 }
 
-/// A cleaned part and its rows.
-pub(crate) type Derived = (CleanPart, Batch);
+/// A cleaned part of which nothing is kept yet.
+pub(crate) struct Derived {
+    pub part: CleanPart,
+    pub file: Blob,
+    pub rows: Batch,
+}
 
 /// A part that could not be cleaned.
 pub(crate) struct Failed {
@@ -285,7 +267,7 @@ impl<E: Into<PipelineError>> From<E> for Failed {
     }
 }
 
-/// Makes the cleaned part of one raw part and keeps its file; nothing is committed.
+/// Makes the cleaned part of one raw part; nothing is kept.
 pub(crate) async fn derive(
     settings: &Arc<Settings>,
     stores: &Stores,
@@ -307,9 +289,7 @@ pub(crate) async fn derive(
     .await
     .map_err(|_| PipelineError::Thread { step: "cleaner" })?;
     *cleaners = ports;
-    let (part, file, rows) = cleaned?;
-    stores.blobs.put_blob(file).await?;
-    Ok((part, rows))
+    cleaned
 }
 
 /// The rows of a raw part, with the contract's types.
@@ -320,15 +300,13 @@ pub(crate) async fn stored_rows(settings: &Settings, stores: &Stores, raw: &RawP
     typed(&whole, &settings.contract, raw.polled_at).map_err(in_rows)
 }
 
-type CleanedPart = (CleanPart, Blob, Batch);
-
 fn run_chain(
     settings: &Settings,
     behind: &Behind,
     cleaners: &mut [PluginStep<dyn CleanPort>],
     raw: &RawPart,
     typed: &Typed,
-) -> Result<CleanedPart, Failed> {
+) -> Result<Derived, Failed> {
     let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
     let mut rows = typed.rows.clone();
     let mut steps: Vec<CleanerStep> = Vec::with_capacity(cleaners.len());
@@ -351,7 +329,8 @@ fn run_chain(
         steps.push(step);
     }
     let known = if settings.contract.time.is_some() { KnownTime::AfterDelay } else { KnownTime::WhenPolled };
-    Ok(clean_part(raw, &behind.chain, known, &settings.contract, typed, &steps, &rows).map_err(in_rows)?)
+    let (part, file, rows) = clean_part(raw, &behind.chain, known, &settings.contract, typed, &steps, &rows).map_err(in_rows)?;
+    Ok(Derived { part, file, rows })
 }
 
 /// One call of a cleaner, measured.

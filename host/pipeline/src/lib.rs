@@ -10,6 +10,7 @@
 //! Read [`Event`] and [`Pipeline::handle`] first, then `ingest`, `monitor`, `run`, `judge`.
 
 mod alerts;
+mod arriving;
 mod backoff;
 mod backtest;
 mod blame;

@@ -207,7 +207,9 @@ async fn derive_again(pipeline: &mut Pipeline, behind: &Behind, raw: &RawPart) -
         cleaner.callable("cleaner", &pipeline.ledger)?;
     }
     let derived = derive(&pipeline.settings, &pipeline.stores, behind, &mut pipeline.plugins.cleaners, raw, None).await;
-    derived.map(|(part, _)| part).map_err(|failed| failed.error)
+    let derived = derived.map_err(|failed| failed.error)?;
+    pipeline.stores.blobs.put_blob(derived.file).await?;
+    Ok(derived.part)
 }
 
 /// The rows that a part keeps out, rising, with who keeps them out and why.

@@ -190,7 +190,7 @@ impl<W: World> Slot<W> {
         store: &mut Store<HostState>,
         with: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<Result<T, Breach>>,
     ) -> Result<T, CallError> {
-        store.data_mut().start_call();
+        store.data_mut().start_call(monotonic_now());
         store.set_epoch_deadline(1);
         // A host function that panics is a fault of the host, and still ends no more than this call: the store is dropped.
         let result = catch_unwind(AssertUnwindSafe(|| with(store))).unwrap_or_else(|panic| Err(host_fault(&*panic)));
@@ -257,8 +257,8 @@ fn new_store(plugin: &Plugin, settings: &PluginSettings) -> Result<Store<HostSta
     }
     store.set_hostcall_fuel(usize::try_from(settings.limits.host_call_bytes_max).unwrap_or(usize::MAX));
     store.set_max_component_handles(usize::try_from(settings.limits.resources_max).unwrap_or(usize::MAX));
-    store.epoch_deadline_callback(|store| {
-        store.data().check_time()?;
+    store.epoch_deadline_callback(|mut store| {
+        store.data_mut().check_time()?;
         Ok(UpdateDeadline::Continue(1))
     });
     Ok(store)

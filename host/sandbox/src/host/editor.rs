@@ -156,12 +156,16 @@ impl HostEditor {
                     let array = column.finish()?;
                     if !Arc::ptr_eq(before, &array) {
                         edited.push((Arc::clone(before), Arc::clone(&array)));
+                        replaced[source] = Some(Some(array));
                     }
-                    replaced[source] = Some(Some(array));
                 }
                 (None, true) => {}
                 (None, false) => added.push((column.name.clone(), column.role.clone(), column.finish()?)),
             }
+        }
+        if added.is_empty() && replaced.iter().all(Option::is_none) {
+            // Making a batch of the same columns costs as much as a small call.
+            return without_dropped(self.input, &self.dropped_by, &self.reasons, edited);
         }
         let mut columns = Vec::with_capacity(self.input.roles.len() + added.len());
         for ((name, role, array), replaced) in self.input.columns().zip(replaced) {

@@ -50,8 +50,9 @@ pub(crate) struct HostState {
     /// The line that would have granted what was denied in the present call.
     pub(crate) denied: Option<String>,
     deadline: Instant,
-    /// Processor time of the calling thread when the present call began.
-    cpu_began: Duration,
+    /// Processor time of the calling thread at the first tick of the present call. Not at its beginning: the kernel has to be asked
+    /// for it, which costs more than a small call, and no limit is finer than a tick.
+    cpu_began: Option<Duration>,
     /// Rows that the present call is about; `None` when it is about none.
     rows: Option<u64>,
     host_calls_left: u64,
@@ -91,7 +92,7 @@ impl HostState {
             scratch: rows::Scratch::default(),
             denied: None,
             deadline: monotonic_now(),
-            cpu_began: Duration::ZERO,
+            cpu_began: None,
             rows: None,
             host_calls_left: limits.host_calls_max,
             grants: settings.grants.clone(),
@@ -105,10 +106,10 @@ impl HostState {
         }
     }
 
-    /// Starts a call on this thread: fresh deadlines and fresh allowances.
-    pub(crate) fn start_call(&mut self) {
-        self.deadline = monotonic_now() + Duration::from_millis(self.limits.call_ms_max.min(MS_MAX));
-        self.cpu_began = thread_cpu_now();
+    /// Starts a call on this thread, at `now`: fresh deadlines and fresh allowances.
+    pub(crate) fn start_call(&mut self, now: Instant) {
+        self.deadline = now + Duration::from_millis(self.limits.call_ms_max.min(MS_MAX));
+        self.cpu_began = None;
         self.rows = None;
         self.host_calls_left = self.limits.host_calls_max;
         self.egress_bytes_left = self.limits.egress_bytes_max;
@@ -140,9 +141,10 @@ impl HostState {
     }
 
     /// Whether the call may go on, by the clock on the wall and by what it used of the processor. Asked at every tick.
-    pub(crate) fn check_time(&self) -> Result<(), LimitHit> {
+    pub(crate) fn check_time(&mut self) -> Result<(), LimitHit> {
         self.time_left()?;
-        let used = thread_cpu_now().saturating_sub(self.cpu_began);
+        let cpu_now = thread_cpu_now();
+        let used = cpu_now.saturating_sub(*self.cpu_began.get_or_insert(cpu_now));
         let most = self.limits.call_cpu_ms_max;
         if used > Duration::from_millis(most) {
             return Err(LimitHit { limit: "call_cpu_ms_max", at: format!("the call used more than {most} ms of processor time") });

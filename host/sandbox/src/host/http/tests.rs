@@ -10,6 +10,7 @@ use super::*;
 use crate::egress::Egress;
 use crate::grants::{Grants, HttpGrant, NoInputs, PluginSettings, SecretGrant};
 use crate::limiter::Budget;
+use crate::ticker::monotonic_now;
 
 /// Answers in order; a request without an answer panics, as a broken implementation might.
 #[derive(Default)]
@@ -57,7 +58,7 @@ fn state(answers: Vec<Result<Answer, EgressError>>) -> (HostState, Arc<Script>) 
         Arc::default(),
         Budget::new(&SharedLimits::DEFAULT).place().unwrap(),
     );
-    state.start_call();
+    state.start_call(monotonic_now());
     (state, script)
 }
 
@@ -151,7 +152,7 @@ fn bytes_are_counted_over_the_call() {
     let error = state.send(request("GET", "https://b.example/", None)).unwrap_err();
     assert_eq!(error.downcast_ref::<LimitHit>().unwrap().limit, "egress_bytes_max");
     assert_eq!(script.sent.lock().unwrap()[1].answer_bytes_max, 40);
-    state.start_call();
+    state.start_call(monotonic_now());
     state.send(request("GET", "https://b.example/", None)).unwrap().unwrap();
     let mut large = request("POST", "https://a.example/in/", None);
     large.body = vec![0; 41];
