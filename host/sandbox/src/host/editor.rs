@@ -24,8 +24,8 @@ pub struct HostEditor {
     input: Batch,
     /// The columns the plugin sees, in its numbering, then the ones it added.
     columns: Vec<EditedColumn>,
-    /// Which of the columns that it sees it must not edit.
-    read_only: Vec<bool>,
+    /// The numbers, rising, of the columns that it sees and must not edit; next to always none.
+    read_only: Vec<u32>,
     /// For each row 0, or one more than the number of the reason it was dropped for; empty while no row was.
     dropped_by: Vec<u16>,
     reasons: Arc<[String]>,
@@ -49,9 +49,10 @@ impl HostEditor {
             let array = view.batch.rows.column(*index);
             EditedColumn::new(schema.field(*index).name(), view.batch.roles[*index].clone(), Some(*index), array)
         };
+        let is_read_only = |index: &usize| !may_edit(schema.field(*index).name(), &view.batch.roles[*index]);
         HostEditor {
             columns: view.granted.iter().map(edited).collect(),
-            read_only: view.granted.iter().map(|index| !may_edit(schema.field(*index).name(), &view.batch.roles[*index])).collect(),
+            read_only: (0..).zip(&view.granted).filter(|(_, index)| is_read_only(index)).map(|(column, _)| column).collect(),
             input: view.batch.clone(),
             dropped_by: Vec::new(),
             reasons,
@@ -74,9 +75,8 @@ impl HostEditor {
 
     /// Name and role of a column that is there to be read only.
     fn read_only(&self, column: u32) -> Option<(&str, &Role)> {
-        let column = column as usize;
-        let is_read_only = self.read_only.get(column).copied().unwrap_or(false);
-        is_read_only.then(|| (self.columns[column].name.as_str(), &self.columns[column].role))
+        self.read_only.binary_search(&column).ok()?;
+        self.columns.get(column as usize).map(|column| (column.name.as_str(), &column.role))
     }
 
     fn reason(&self, reason: &str) -> Result<u16, DataError> {

@@ -60,7 +60,7 @@ fn state() -> (HostState, Arc<Mutex<Vec<LogLine>>>) {
     };
     let place = Budget::new(&SharedLimits::DEFAULT).place().unwrap();
     let mut state = HostState::new(&"web".parse().unwrap(), &settings, Arc::new([]), Arc::default(), place);
-    state.start_call();
+    state.start_call(monotonic_now());
     (state, lines)
 }
 
