@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::host::{World, built, own_folder};
+use crate::host::{Ended, World, built, own_folder};
 
 /// Days of weather that the loop is given: enough for two trainings.
 const DAYS: usize = 4_000;
@@ -55,6 +55,28 @@ fn the_evaluator_does_the_same_in_javascript() {
 #[test]
 fn the_evaluator_does_the_same_in_python() {
     passes_the_tests_of("classification", "-python");
+}
+
+/// What `plugin new` writes builds without a network, and passes the tests that come with it.
+#[test]
+fn every_template_in_rust_builds_and_passes_its_tests() {
+    let world = World::cold(crate::scenarios::BASE);
+    for kind in ["source", "cleaner", "evaluator", "alerter"] {
+        let name = format!("my-{kind}");
+        let made = world.run(["plugin", "new", &name, "--kind", kind, "--lang", "rust"]);
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        // What all of them depend on is built once.
+        std::fs::create_dir_all(world.path("built")).unwrap();
+        std::os::unix::fs::symlink(world.path("built"), world.path(&name).join("target")).unwrap();
+        let mut test = world.command(["plugin", "test", &name, "--json"]);
+        let cargos = ["CARGO", "CARGO_HOME", "HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
+        test.envs(cargos.iter().filter_map(|variable| Some((variable, std::env::var_os(variable)?))));
+        let ended = Ended::of(test.env("CARGO_NET_OFFLINE", "true").output().unwrap());
+        assert_eq!(ended.code, Some(0), "{kind}: {}{}", ended.stdout, ended.stderr);
+        let told: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let golden = told["checks"].as_array().unwrap().iter().find(|check| check["check"].as_str().unwrap().starts_with("golden"));
+        assert_eq!(golden.unwrap()["verdict"], "ok", "{told:#}");
+    }
 }
 
 /// The demo's settings with the cleaner that writes, in `language`, before the one that drops what it made missing.

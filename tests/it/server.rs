@@ -26,7 +26,7 @@ impl Asked {
 }
 
 /// An answer: status, headers, body.
-pub type Answer = (u16, Vec<(&'static str, String)>, String);
+pub type Answer<Body = String> = (u16, Vec<(&'static str, String)>, Body);
 
 /// The server; it ends when the value goes.
 pub struct Server {
@@ -38,7 +38,7 @@ pub struct Server {
 
 impl Server {
     /// A server that answers every request with what `answer` says.
-    pub fn start(answer: impl Fn(&Asked) -> Answer + Send + 'static) -> Server {
+    pub fn start<Body: AsRef<[u8]>>(answer: impl Fn(&Asked) -> Answer<Body> + Send + 'static) -> Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (asked, is_over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
@@ -52,7 +52,7 @@ impl Server {
                 let request = read(&stream);
                 let (status, headers, body) = answer(&request);
                 kept.lock().unwrap().push(request);
-                write(stream, status, &headers, &body);
+                write(stream, status, &headers, body.as_ref());
             }
         });
         Server { port, asked, is_over, thread: Some(thread) }
@@ -98,9 +98,9 @@ fn read(stream: &TcpStream) -> Asked {
     asked
 }
 
-fn write(mut stream: TcpStream, status: u16, headers: &[(&'static str, String)], body: &str) {
+fn write(mut stream: TcpStream, status: u16, headers: &[(&'static str, String)], body: &[u8]) {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}", body.len());
+    let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
     // The other side may be gone already; the test sees that in what it did.
-    let _ = stream.write_all(answer.as_bytes());
+    let _ = stream.write_all(answer.as_bytes()).and_then(|()| stream.write_all(body));
 }

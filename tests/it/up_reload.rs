@@ -9,7 +9,7 @@ use crate::scenarios::BASE;
 use crate::service::{Service, wait};
 
 /// Base settings with the turncoat behind the shipped cleaners, and `more` at their end.
-fn settings(plugins: &str) -> String {
+pub fn settings(plugins: &str) -> String {
     let cleaners = "cleaners = [";
     assert_eq!(BASE.matches(cleaners).count(), 1, "the base settings list cleaners once");
     let settings = BASE.replace(cleaners, "cleaners = [\n  { plugin = \"turncoat-cleaner\", config = {} },");
@@ -18,7 +18,7 @@ fn settings(plugins: &str) -> String {
 }
 
 /// A build of the turncoat that behaves as `word` says.
-fn build(word: &str) -> Vec<u8> {
+pub fn build(word: &str) -> Vec<u8> {
     let mut component = std::fs::read(built().guests.join("turncoat-cleaner.wasm")).unwrap();
     let mark = b"turncoat-behaviour:";
     let at = component.windows(mark.len()).position(|window| window == mark).expect("the component holds its word") + mark.len();
@@ -27,7 +27,7 @@ fn build(word: &str) -> Vec<u8> {
     component
 }
 
-fn install(world: &World, component: &[u8]) {
+pub fn install(world: &World, component: &[u8]) {
     world.write("new.wasm", component);
     std::fs::rename(world.path("new.wasm"), world.path("plugins/turncoat-cleaner.wasm")).unwrap();
 }
@@ -43,11 +43,11 @@ fn started(plugins: &str) -> (World, Service, String) {
     (world, service, plain)
 }
 
-fn lines(first_day: u64, count: u64) -> String {
+pub fn lines(first_day: u64, count: u64) -> String {
     Rows { first_day, count, seed: first_day + 1, noise: 0.1, flipped: false }.lines()
 }
 
-fn append(world: &World, text: &str) {
+pub fn append(world: &World, text: &str) {
     use std::io::Write as _;
     std::fs::OpenOptions::new().append(true).open(world.path("input.csv")).unwrap().write_all(text.as_bytes()).unwrap();
 }
@@ -60,12 +60,12 @@ fn turncoat(service: &Service) -> Value {
 }
 
 /// The digest of the build in use.
-fn digest(service: &Service) -> String {
+pub fn digest(service: &Service) -> String {
     turncoat(service)["digest"].as_str().unwrap().to_owned()
 }
 
 /// Waits until the newest attempt ended as `result`; it.
-fn attempt(service: &Service, result: &str) -> Value {
+pub fn attempt(service: &Service, result: &str) -> Value {
     wait(&format!("an attempt that is {result}"), || Some(turncoat(service)["reloads"][0].clone()).filter(|last| last["result"] == result))
 }
 

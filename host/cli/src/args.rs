@@ -411,6 +411,15 @@ pub enum PluginCommand {
         #[arg(value_name = "NAME")]
         plugins: Vec<String>,
     },
+    /// Fetch plugins from registries of containers into the plugin folder and `plugins.lock`
+    Pull {
+        /// Only these plugins; all that have a `from` in the settings where none is named
+        #[arg(value_name = "NAME")]
+        plugins: Vec<String>,
+        /// Where the one plugin is: `oci://HOST/REPOSITORY@sha256:…`, or `:TAG`, which is looked up once
+        #[arg(long, value_name = "REFERENCE")]
+        from: Option<String>,
+    },
     /// Hold a plugin at one build, whatever lies in the plugin folder
     Pin {
         /// The plugin's name

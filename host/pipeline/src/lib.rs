@@ -55,7 +55,7 @@ pub use loop_state::LoopState;
 pub use monitor::ScoredRow;
 pub use operator::{import, promote, roll_back};
 pub use pipeline::{Observer, Pipeline, Replacement, Silent};
-pub use ports::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort, Stores};
+pub use ports::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort, Stores, cleaner_settings};
 pub use quality::QualityHistory;
 pub use quarantine::{CleanedAgain, Readmission, Readmitted, clean_again, readmit, readmitted_rows};
 pub use retention::{Collected, Collection, Retention, Subject, collect, make_room};

@@ -16,6 +16,7 @@ use crate::ingest::Pending;
 use crate::kept::Kept;
 use crate::models::Models;
 use crate::pending::pending_of;
+use crate::ports::cleaner_settings;
 use crate::quarantine::Readmitted;
 use crate::strikes::{self, Ledger};
 use crate::{
@@ -297,7 +298,8 @@ impl Plugins {
 }
 
 fn chain_of(plugins: &Plugins, settings: &Settings) -> Digest {
-    let cleaners: Vec<_> = plugins.cleaners.iter().map(|step| (step.digest, step.config.clone())).collect();
+    let settings_of = |step: &PluginStep<dyn CleanPort>| cleaner_settings(&step.config, step.columns.as_ref());
+    let cleaners: Vec<_> = plugins.cleaners.iter().map(|step| (step.digest, settings_of(step))).collect();
     chain_digest(&cleaners, &settings.contract)
 }
 

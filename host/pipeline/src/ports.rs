@@ -76,6 +76,8 @@ pub struct PluginStep<P: ?Sized> {
     pub config: serde_json::Value,
     /// The component: kept with every version whose requests pass through it, and with the batches that it failed on.
     pub component: bytes::Bytes,
+    /// What it was granted of the columns, where that is not what its kind sees: rows that it cleaned without are other rows.
+    pub columns: Option<serde_json::Value>,
     /// Whether the requests that a version answers pass through it, too.
     pub serving: bool,
     /// Its limits and grants, as the settings give them: with another of these it is another plugin to the ledger of strikes.
@@ -84,6 +86,15 @@ pub struct PluginStep<P: ?Sized> {
     pub damage: DamageBounds,
     /// The handle. Taken out while a call is under way on another thread.
     pub port: Option<Box<P>>,
+}
+
+/// What of a cleaner's settings its rows depend on, for the digest of the chain.
+pub fn cleaner_settings(config: &serde_json::Value, columns: Option<&serde_json::Value>) -> serde_json::Value {
+    match columns {
+        // A configuration is an object, so that a list is none.
+        Some(columns) => serde_json::json!([config, columns]),
+        None => config.clone(),
+    }
 }
 
 /// All plugins of a pipeline.

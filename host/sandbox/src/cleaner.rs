@@ -1,13 +1,15 @@
 //! The handle of a cleaner.
 //!
-//! Invariant: a cleaner sees and writes feature columns; every other column passes through untouched, less the rows it dropped.
+//! Invariant: a cleaner sees and writes the feature columns that it was granted; every other column passes through untouched, less the
+//! rows it dropped.
 
 use arrow::array::ArrayRef;
-use tidegate_vocab::{Batch, Role};
+use tidegate_vocab::Batch;
 use wasmtime::component::Resource;
 
 use crate::bindings::cleaner::CleanerPlugin;
 use crate::call::CallError;
+use crate::columns::{self, Lens};
 use crate::grants::PluginSettings;
 use crate::host::column::changed_cells;
 use crate::host::editor::HostEditor;
@@ -71,13 +73,16 @@ impl Cleaner {
     /// # Errors
     /// [`CallError`] when the plugin fails; nothing of its edits remains.
     pub fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError> {
-        let view = HostBatch::new(rows.clone(), |role| *role == Role::Feature);
+        let grants = self.slot.settings().grants.clone();
+        let lens = Lens::new(&grants, columns::cleaners);
+        let view = HostBatch::new(rows.clone(), |name, role| lens.sees(name, role));
         self.slot.call("clean", |store, guest| {
             let state = store.data_mut();
             state.about_rows(view.batch.row_count());
             let reasons = std::sync::Arc::clone(&state.reasons);
+            let editor = HostEditor::new(&view, reasons, |name, role| grants.edits(name, role));
             let table = &mut state.table;
-            let edit = table.push(HostEditor::new(&view, reasons))?;
+            let edit = table.push(editor)?;
             let batch = table.push(view)?;
             let (lent_batch, lent_edit) = (Resource::new_borrow(batch.rep()), Resource::new_borrow(edit.rep()));
             let result = guest.tidegate_plugin_cleaner().call_clean(&mut *store, lent_batch, lent_edit)?;
@@ -87,6 +92,7 @@ impl Cleaner {
             // The edits are the host's own from here on.
             state.limiter.let_go(editor.kept_bytes);
             if let Err(failure) = result {
+                state.missed_column(lens, rows, &failure.message);
                 return Ok(Err(failure.into()));
             }
             let edited = editor.finish();

@@ -64,8 +64,10 @@ pub enum EgressError {
     /// The address behind the host is not one that a name may lead to.
     #[error("{message}")]
     Forbidden {
-        /// The address, and how it could be granted.
+        /// Where the host leads, and what that is.
         message: String,
+        /// The address, which would have to be granted itself.
+        address: String,
     },
     /// The answer is larger than what is taken.
     #[error("the answer has more than {bytes_max} bytes")]

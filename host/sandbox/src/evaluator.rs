@@ -1,17 +1,18 @@
 //! The handle of an evaluator.
 //!
-//! Invariant: an evaluator sees the model's answers and the labels, never features and never which version it scores; what it
-//! returns are terms by row, checked as they come.
+//! Invariant: an evaluator sees the model's answers and the labels, as far as it was granted them, never features and never which
+//! version it scores; what it returns are terms by row, checked as they come.
 
 use std::collections::HashSet;
 
 use tidegate_vocab::limits::PluginLimits;
-use tidegate_vocab::{Batch, MetricInfo, MetricTerms, Role};
+use tidegate_vocab::{Batch, MetricInfo, MetricTerms};
 use wasmtime::component::Resource;
 
 use crate::bindings::evaluator::EvaluatorPlugin;
 use crate::bindings::evaluator::exports::tidegate::plugin::evaluator::Metric;
 use crate::call::{CallError, quoted};
+use crate::columns::{self, Lens};
 use crate::grants::PluginSettings;
 use crate::host::report::HostReport;
 use crate::host::rows::HostBatch;
@@ -70,7 +71,9 @@ impl Evaluator {
     /// [`CallError`] when the plugin fails.
     pub fn evaluate(&mut self, scored: &Batch) -> Result<Vec<MetricTerms>, CallError> {
         let declared = self.metrics()?;
-        let view = HostBatch::new(scored.clone(), is_granted);
+        let grants = self.slot.settings().grants.clone();
+        let lens = Lens::new(&grants, columns::evaluators);
+        let view = HostBatch::new(scored.clone(), |name, role| lens.sees(name, role));
         let limits = self.slot.settings().limits;
         self.slot.call("evaluate", |store, guest| {
             let report = HostReport::new(view.batch.row_count(), declared, limits);
@@ -81,16 +84,15 @@ impl Evaluator {
             let report = table.push(report)?;
             let (lent_batch, lent_report) = (Resource::new_borrow(batch.rep()), Resource::new_borrow(report.rep()));
             let result = guest.tidegate_plugin_evaluator().call_evaluate(&mut *store, lent_batch, lent_report)?;
-            let table = &mut store.data_mut().table;
-            table.delete(batch)?;
-            let report = table.delete(report)?;
+            let state = store.data_mut();
+            state.table.delete(batch)?;
+            let report = state.table.delete(report)?;
+            if let Err(failure) = &result {
+                state.missed_column(lens, scored, &failure.message);
+            }
             Ok(result.map_err(Breach::from).map(|()| report.finish()))
         })
     }
-}
-
-fn is_granted(role: &Role) -> bool {
-    !matches!(role, Role::Feature | Role::Weight)
 }
 
 fn checked(metrics: Vec<Metric>, limits: &PluginLimits) -> Result<Vec<MetricInfo>, Breach> {

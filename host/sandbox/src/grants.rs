@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tidegate_vocab::limits::PluginLimits;
 use tidegate_vocab::{Clock, PluginName};
 
+use crate::columns::ColumnGrant;
 use crate::egress::{Egress, SecretValue};
 
 /// How one plugin is to be used.
@@ -41,6 +42,8 @@ pub struct Grants {
     pub http: Vec<HttpGrant>,
     /// Secrets that are put into its requests on the way out. It knows their names only.
     pub secrets: Vec<SecretGrant>,
+    /// The columns that it sees and edits; where nothing is said, those of its kind by their role.
+    pub columns: Option<ColumnGrant>,
 }
 
 /// Requests to one host.
@@ -69,6 +72,8 @@ pub struct SecretGrant {
     pub path: String,
     /// The header's value.
     pub value: SecretValue,
+    /// Where the settings have it from, such as `env:HOOK_KEY`.
+    pub from: String,
 }
 
 /// Byte streams by name. The implementation opens them; the sandbox has checked the grant.

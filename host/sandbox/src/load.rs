@@ -111,7 +111,10 @@ impl LoadError {
                 "strip debug information from it (`wasm-tools strip`), or raise `[plugins] component_bytes_max`".into()
             }
             LoadError::NotAComponent { .. } => "build it for `wasm32-wasip2`".into(),
-            LoadError::Manifest { .. } => "embed `plugin.toml` in the section `tidegate:manifest`; the SDK's `export!` does".into(),
+            LoadError::Manifest { .. } => {
+                "embed a correct `plugin.toml` with `tidegate plugin pack FILE --manifest plugin.toml`; `tidegate plugin build` does it by itself"
+                    .into()
+            }
             LoadError::Interface { plugin, .. } => {
                 format!("rebuild `{plugin}` with the SDK of interface {INTERFACE} and this host's `wit/`")
             }

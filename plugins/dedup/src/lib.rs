@@ -2,7 +2,7 @@
 //!
 //! It remembers nothing from call to call: a cleaner is pure, and what it makes of a part must not depend on which parts were
 //! cleaned before it. A key that comes again in a later part stays; a source with a cursor does not send rows twice. A row with a
-//! missing key is nobody's duplicate. It is shown features only, so that the id of a row can be part of a key where it is a feature.
+//! missing key is nobody's duplicate. It is shown features; the id of a row can be part of a key where it is granted by its name.
 
 use std::collections::HashSet;
 
@@ -57,9 +57,9 @@ impl Cleaner for Dedup {
     }
 
     fn clean(&self, rows: &Batch, edit: &Edit) -> Result<(), Failure> {
-        let features: Vec<&str> = rows.columns().map(|column| column.name()).collect();
-        if let Some(name) = self.config.key.iter().find(|name| !features.contains(&name.as_str())) {
-            let message = format!("there is no feature `{name}`; a cleaner is shown features only, here {}", listed(&features));
+        let shown: Vec<&str> = rows.columns().map(|column| column.name()).collect();
+        if let Some(name) = self.config.key.iter().find(|name| !shown.contains(&name.as_str())) {
+            let message = format!("there is no column `{name}`; shown are {}", listed(&shown));
             return Err(Failure::new(message));
         }
         let mut keys: Vec<Option<Vec<u8>>> = vec![Some(Vec::new()); rows.row_count() as usize];

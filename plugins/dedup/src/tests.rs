@@ -61,5 +61,5 @@ fn what_cannot_be_a_key_is_named() {
         assert_eq!(Dedup::configure(testing::config(config).unwrap()).err().unwrap().0[0].pointer, pointer);
     }
     let error = testing::clean(&plugin(r#"{"key":["z"]}"#), &rows()).unwrap_err();
-    assert_eq!(error.message, "there is no feature `z`; a cleaner is shown features only, here `id`, `day`, `x`, `up`");
+    assert_eq!(error.message, "there is no column `z`; shown are `id`, `day`, `x`, `up`");
 }

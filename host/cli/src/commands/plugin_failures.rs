@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidegate_pipeline::{Bundle, DamageDone, FailedCall, Ledger, PipelineError, Standing, plugin_standings, release_plugin_at_rest};
-use tidegate_sandbox::{Grants, LastWords, NoEgress, NoInputs, Plugin, PluginSettings};
+use tidegate_sandbox::{ColumnGrant, Grants, LastWords, NoEgress, NoInputs, Plugin, PluginSettings};
 use tidegate_store::StateFolder;
 use tidegate_vocab::limits::PluginLimits;
 use tidegate_vocab::{Digest, PipelineId, PluginName};
@@ -147,6 +147,16 @@ fn component(config: &Config, state: &StateFolder, bundle: &Bundle, other: Optio
     Ok(loaded.plugin)
 }
 
+/// The columns that a cleaner was granted when it was called.
+fn columns_of(circumstances: &serde_json::Value) -> Option<ColumnGrant> {
+    let columns = circumstances.pointer("/grants/columns").filter(|columns| !columns.is_null())?;
+    let names = |list: &str| {
+        let list = columns.get(list).and_then(|list| list.as_array());
+        list.into_iter().flatten().filter_map(|name| name.as_str()).map(str::to_owned).collect()
+    };
+    Some(ColumnGrant { read: names("read"), write: names("write") })
+}
+
 /// How a call that was made again ended.
 struct Ended {
     /// Rows that came out, or the outcome and the error.
@@ -154,14 +164,14 @@ struct Ended {
     last_words: LastWords,
 }
 
-/// Calls a cleaner with the bundle's rows, under its configuration and limits. A cleaner can be granted nothing.
+/// Calls a cleaner with the bundle's rows, under its configuration and limits, and with the columns that it was granted; it can be granted nothing else.
 fn call_again(bundle: &Bundle, plugin: &Plugin) -> Result<Ended, Failure> {
     let call = &bundle.call;
     let rows = bundle.batch().map_err(|error| Failure::new(&error, error.hint()))?;
     let limits: Option<PluginLimits> = call.circumstances.get("limits").and_then(|limits| serde_json::from_value(limits.clone()).ok());
     let settings = PluginSettings {
         config: call.config.clone(),
-        grants: Grants::default(),
+        grants: Grants { columns: columns_of(&call.circumstances), ..Grants::default() },
         limits: limits.unwrap_or_else(|| plugin.kind().default_limits()),
         inputs: Arc::new(NoInputs),
         egress: Arc::new(NoEgress),

@@ -39,6 +39,9 @@ pub struct Entry {
     /// What it was lent, a line each.
     #[serde(default)]
     pub grants: BTreeSet<String>,
+    /// Where it was pulled from, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// The key that had signed it, where signatures were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
@@ -54,7 +57,7 @@ impl Entry {
         let place = signature_path(&config.plugin_file(plugin.name()));
         let signed_by = TrustedKeys::read(config)?.check(plugin.name(), &loaded.component, signature, &place)?;
         let interface = plugin.manifest().interface.clone();
-        Ok(Entry { digest: plugin.digest(), interface, grants: grant_lines(&config.plugin(plugin.name())), signed_by })
+        Ok(Entry { digest: plugin.digest(), interface, grants: grant_lines(&config.plugin(plugin.name())), from: None, signed_by })
     }
 }
 
@@ -90,6 +93,20 @@ impl PluginsLock {
         let written = std::fs::write(&beside, format!("{HEAD}{text}")).and_then(|()| std::fs::rename(&beside, &path));
         written.map_err(|error| unusable(&path, error.into()))?;
         Ok(path)
+    }
+
+    /// Whether `plugin` is what the settings say that it is pulled from, if they do.
+    ///
+    /// # Errors
+    /// A [`Failure`] that says what the entry names instead.
+    pub fn check_pulled(&self, config: &Config, plugin: &PluginName) -> Result<(), Failure> {
+        let Some(wanted) = config.plugin(plugin).from.map(|from| from.to_string()) else { return Ok(()) };
+        let locked = self.entries.get(plugin).and_then(|entry| entry.from.as_ref());
+        if locked == Some(&wanted) {
+            return Ok(());
+        }
+        let found = locked.map_or_else(|| "it was not pulled yet".to_owned(), |locked| format!("`{FILE}` names `{locked}`"));
+        Err(Failure::usage(format!("plugin `{plugin}` is to be `{wanted}`, and {found}"), format!("`tidegate plugin pull {plugin}`")))
     }
 
     /// Whether `plugin` may be loaded with this digest and what the settings lend it.
@@ -142,5 +159,11 @@ pub fn grant_lines(plugin: &PluginConfig) -> BTreeSet<String> {
         grants.http.iter().flat_map(|to| to.methods.iter().map(move |method| format!("http {method} {}:{}{}", to.host, to.port, to.path)));
     let secrets =
         grants.secrets.iter().map(|secret| format!("secret {} as {} to {}{}", secret.name, secret.header, secret.host, secret.path));
-    inputs.chain(clock).chain(http).chain(secrets).collect()
+    let columns = grants.columns.iter().flat_map(|columns| {
+        let read = columns.read.iter().map(|name| format!("read column {name}"));
+        read.chain(columns.write.iter().map(|name| format!("write column {name}")))
+    });
+    let none = grants.columns.as_ref().is_some_and(|columns| columns.read.is_empty() && columns.write.is_empty());
+    let none = none.then(|| "no column".to_owned());
+    inputs.chain(clock).chain(http).chain(secrets).chain(columns).chain(none).collect()
 }

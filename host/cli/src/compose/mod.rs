@@ -8,6 +8,7 @@ pub mod inputs;
 pub mod kept;
 pub mod lock;
 mod plugins;
+pub mod registry;
 mod retention;
 mod secrets;
 pub mod signing;

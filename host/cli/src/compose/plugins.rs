@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_dataset::chain_digest;
-use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort};
+use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort, cleaner_settings};
 use tidegate_sandbox::{CallError, Grants, LogLevel, LogLine, Plugin, PluginSettings, Sandbox};
 use tidegate_vocab::{Clock, Digest, PluginName};
 
@@ -12,7 +12,7 @@ use super::egress::{NetEgress, SystemResolver};
 use super::stands::Registry;
 use super::trust::signature_beside;
 use crate::config::section::list;
-use crate::config::{Config, PipelineConfig, PluginUse};
+use crate::config::{Config, PipelineConfig, PluginConfig, PluginUse};
 use crate::failure::{Exit, Failure};
 
 /// The plugins of `pipeline`, configured and probed, with evaluators for all that its gate judges.
@@ -74,6 +74,7 @@ impl Maker<'_> {
             digest: loaded.plugin.digest(),
             config: used.config.clone(),
             component: loaded.component.clone(),
+            columns: columns_of(&self.config.plugin(&used.plugin)),
             serving: used.serving,
             circumstances: circumstances(self.config, &loaded.plugin),
             damage: used.damage,
@@ -166,7 +167,8 @@ pub fn chain(config: &Config, pipeline: &PipelineConfig) -> Result<Digest, Failu
     let registry = Registry::read(config)?;
     let cleaner = |used: &PluginUse| {
         let stands = registry.stands(config, &used.plugin).map_err(|failure| failure.at(&config.file, used.span.clone(), "named here"))?;
-        Ok((stands.digest, used.config.clone()))
+        let columns = columns_of(&config.plugin(&used.plugin));
+        Ok((stands.digest, cleaner_settings(&used.config, columns.as_ref())))
     };
     Ok(chain_digest(&each(&pipeline.cleaners, cleaner)?, &pipeline.contract))
 }
@@ -212,23 +214,35 @@ fn misfit(config: &Config, used: &PluginUse, error: &CallError) -> Failure {
     failure
 }
 
+/// What a plugin was granted of the columns, where anything is said.
+fn columns_of(plugin: &PluginConfig) -> Option<serde_json::Value> {
+    plugin.grants.columns.as_ref().map(|columns| serde_json::json!({ "read": columns.read, "write": columns.write }))
+}
+
 /// Under which limits and with which grants a plugin runs. Secrets are in it by name only: it goes into replay bundles.
 fn circumstances(config: &Config, plugin: &Plugin) -> serde_json::Value {
     let own = config.plugin(plugin.name());
     let http: Vec<String> = own.grants.http.iter().map(|place| format!("{}:{}{}", place.host, place.port, place.path)).collect();
     let secrets: Vec<&str> = own.grants.secrets.iter().map(|secret| secret.name.as_str()).collect();
+    let columns = columns_of(&own);
     serde_json::json!({
         "limits": own.limits(plugin.kind().default_limits()),
-        "grants": { "inputs": own.grants.inputs, "clock": own.grants.clock, "http": http, "secrets": secrets },
+        "grants": { "inputs": own.grants.inputs, "clock": own.grants.clock, "http": http, "secrets": secrets, "columns": columns },
     })
 }
 
 fn settings(config: &Config, plugin: &Plugin, used: &PluginUse, clock: &Arc<dyn Clock>) -> Result<PluginSettings, Failure> {
     let own = config.plugin(&used.plugin);
-    let secrets = super::secrets::secrets(&used.plugin, &own.grants.secrets)?;
+    let secrets = super::secrets::secrets(&used.plugin, &own.grants.secrets, config.folder())?;
     Ok(PluginSettings {
         config: used.config.clone(),
-        grants: Grants { inputs: own.grants.inputs.clone(), clock: own.grants.clock, http: own.grants.http.clone(), secrets },
+        grants: Grants {
+            inputs: own.grants.inputs.clone(),
+            clock: own.grants.clock,
+            http: own.grants.http.clone(),
+            secrets,
+            columns: own.grants.columns.clone(),
+        },
         limits: own.limits(plugin.kind().default_limits()),
         inputs: Arc::new(super::inputs(config)),
         egress: Arc::new(NetEgress::new(Arc::new(SystemResolver))),

@@ -1,6 +1,7 @@
 //! Secrets: read from where the settings say they are, when the plugin that may use them is set up.
 
 use std::io::Read as _;
+use std::path::Path;
 
 use tidegate_sandbox::{SecretGrant, SecretValue};
 use tidegate_vocab::PluginName;
@@ -11,15 +12,15 @@ use crate::failure::Failure;
 /// Bytes of a file that holds a secret.
 const FILE_BYTES_MAX: u64 = 65_536;
 
-/// The secrets that `plugin` was lent, with their values.
+/// The secrets that `plugin` was lent by the settings in `folder`, with their values.
 ///
 /// # Errors
 /// A [`Failure`] that names the secret and where its value was looked for, never the value.
-pub fn secrets(plugin: &PluginName, lent: &[config::SecretGrant]) -> Result<Vec<SecretGrant>, Failure> {
-    lent.iter().map(|secret| secret_of(plugin, secret)).collect()
+pub fn secrets(plugin: &PluginName, lent: &[config::SecretGrant], folder: &Path) -> Result<Vec<SecretGrant>, Failure> {
+    lent.iter().map(|secret| secret_of(plugin, secret, folder)).collect()
 }
 
-fn secret_of(plugin: &PluginName, secret: &config::SecretGrant) -> Result<SecretGrant, Failure> {
+fn secret_of(plugin: &PluginName, secret: &config::SecretGrant, folder: &Path) -> Result<SecretGrant, Failure> {
     let (place, found) = match &secret.from {
         SecretOrigin::Env(name) => (format!("the environment variable `{name}`"), from_environment(name)),
         SecretOrigin::File(path) => (format!("`{}`", path.display()), from_file(path)),
@@ -34,8 +35,13 @@ fn secret_of(plugin: &PluginName, secret: &config::SecretGrant) -> Result<Secret
         };
         Failure::usage(text, hint)
     })?;
+    // As the settings have it, for the line that would bind it to another place.
+    let from = match &secret.from {
+        SecretOrigin::Env(name) => format!("env:{name}"),
+        SecretOrigin::File(path) => format!("file:{}", path.strip_prefix(folder).unwrap_or(path).display()),
+    };
     let config::SecretGrant { name, header, host, path, .. } = secret.clone();
-    Ok(SecretGrant { name, header, host, path, value })
+    Ok(SecretGrant { name, header, host, path, value, from })
 }
 
 fn from_environment(name: &str) -> Result<String, String> {
@@ -62,7 +68,7 @@ mod tests {
     fn read(from: SecretOrigin) -> Result<Vec<SecretGrant>, Failure> {
         let (name, header, host) = ("key".to_owned(), "authorization".to_owned(), "a.example".to_owned());
         let secret = config::SecretGrant { name, header, host, path: "/".to_owned(), from };
-        secrets(&"web".parse().unwrap(), &[secret])
+        secrets(&"web".parse().unwrap(), &[secret], Path::new("/settings"))
     }
 
     #[test]
@@ -72,6 +78,7 @@ mod tests {
         std::fs::write(&path, "Bearer 0123456789\n").unwrap();
         let found = read(SecretOrigin::File(path.clone())).unwrap();
         assert_eq!(found[0].value, SecretValue::new("Bearer 0123456789").unwrap());
+        assert_eq!(found[0].from, format!("file:{}", path.display()));
         std::fs::write(&path, "a\nkey in two lines").unwrap();
         let failure = format!("{:?}", read(SecretOrigin::File(path)).unwrap_err());
         assert!(failure.contains("cannot stand in a header") && !failure.contains("two lines"), "{failure}");

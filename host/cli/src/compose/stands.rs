@@ -47,6 +47,7 @@ impl Registry {
     /// A [`Failure`] when its file cannot be read, the lock does not allow it and what it allows is not kept, or
     /// no trusted key has signed it.
     pub fn stands(&self, config: &Config, plugin: &PluginName) -> Result<Stands, Failure> {
+        self.lock.check_pulled(config, plugin)?;
         let file = config.plugin_file(plugin);
         let found = component(plugin, &file).map(Bytes::from);
         let digest = found.as_ref().ok().map(Digest::of);

@@ -49,6 +49,14 @@ impl Config {
     }
 
     fn missing_plugin(&self, kind: &str, plugin: &super::PluginUse, found: &[String]) -> Problem {
+        if let Some(from) = self.plugin(&plugin.plugin).from {
+            return Problem {
+                message: format!("the {kind} plugin `{}` was not pulled yet from `{from}`", plugin.plugin),
+                label: format!("no file `{}.wasm`", plugin.plugin),
+                span: plugin.span.clone(),
+                hint: Some(format!("`tidegate plugin pull {}`", plugin.plugin)),
+            };
+        }
         let words: Vec<&str> = found.iter().map(String::as_str).collect();
         let folder = shown_folder(&self.plugins.folder);
         let hint = match section::nearest_hint(plugin.plugin.as_str(), &words) {

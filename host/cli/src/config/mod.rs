@@ -8,6 +8,7 @@
 //!
 //! Read [`Config`] first, then `pipeline.rs`; `section.rs` is how every table is read.
 
+mod columns;
 mod contract;
 mod files;
 mod gate;
@@ -15,6 +16,7 @@ pub mod live;
 #[cfg(test)]
 mod live_tests;
 mod model;
+mod oci;
 mod pipeline;
 mod plugin;
 mod rollout;
@@ -34,8 +36,9 @@ use tidegate_vocab::{PipelineId, PluginName};
 use toml::de::DeTable;
 
 pub use gate::lint;
+pub use oci::OciReference;
 pub use pipeline::{PipelineConfig, PluginUse};
-pub use plugin::{KeyOrigin, PluginConfig, PluginsConfig, SecretGrant, SecretOrigin};
+pub use plugin::{Grants, KeyOrigin, PluginConfig, PluginsConfig, SecretGrant, SecretOrigin};
 pub use section::Problem;
 use section::{Problems, Section};
 pub use serve::ServeConfig;
@@ -199,6 +202,7 @@ impl File {
         let plugin = plugin::plugin_tables(&root, &folder, &inputs);
         let plugins = plugin::plugins(&root, &folder);
         let pipelines = pipelines(&root);
+        columns::check(&plugin, pipelines.as_deref().unwrap_or_default(), problems);
         let backtest = backtest(&root);
         root.finish();
         let typed = Typed::of(document.get_ref());
@@ -207,6 +211,11 @@ impl File {
 }
 
 impl Config {
+    /// The folder of the file, which paths in it are relative to.
+    pub fn folder(&self) -> &Path {
+        self.file.path.parent().unwrap_or(Path::new(""))
+    }
+
     /// The name that tables and reports give to these settings: the file's name without its extension.
     pub fn name(&self) -> String {
         self.file.path.file_stem().map_or_else(|| "settings".to_owned(), |stem| stem.to_string_lossy().into_owned())

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tidegate_pipeline::FailureRules;
-use tidegate_sandbox::HttpGrant;
+use tidegate_sandbox::{ColumnGrant, HttpGrant};
 use tidegate_vocab::PluginName;
 use tidegate_vocab::limits::{DEAD_LETTERS_MAX, LimitKey, PluginLimits, STRIKE_WINDOW_MINUTES, STRIKES_MAX, SharedLimits};
 
-use super::InputConfig;
 use super::section::{self, Placed, Section};
+use super::{InputConfig, OciReference};
 
 /// `[plugins] shadow_batches`, where it is not written.
 const SHADOW_BATCHES: u32 = 4;
@@ -58,6 +58,8 @@ pub enum KeyOrigin {
 /// `[plugin.NAME]`: what one plugin was lent, and the limits that differ from those of its kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PluginConfig {
+    /// Where it is pulled from, by digest; none where somebody puts its file into the folder.
+    pub from: Option<OciReference>,
     /// What it was lent.
     pub grants: Grants,
     /// Limits that were written down.
@@ -75,6 +77,8 @@ pub struct Grants {
     pub http: Vec<HttpGrant>,
     /// Secrets that are put into its requests.
     pub secrets: Vec<SecretGrant>,
+    /// The columns that it sees and edits; where nothing is said, those of its kind by their role.
+    pub columns: Option<ColumnGrant>,
 }
 
 /// One secret, and the only requests it is put into.
@@ -203,11 +207,31 @@ pub(super) fn plugin_tables(
 
 fn plugin_table(section: Section<'_>, folder: &Path, inputs: &BTreeMap<String, InputConfig>) -> PluginConfig {
     let mut config = PluginConfig { overrides: overrides(&section, PluginLimits::KEYS), ..PluginConfig::default() };
+    config.from = from(&section);
     if let Some(grant) = section.section("grant") {
         config.grants = grants(grant, folder, inputs);
     }
     section.finish();
     config
+}
+
+/// Where a plugin is pulled from. A tag is not taken: whoever may move it would choose what runs here.
+fn from(section: &Section<'_>) -> Option<OciReference> {
+    let text = section.text("from")?;
+    let name = section.path.rsplit('.').next().unwrap_or_default();
+    match OciReference::read(&text.value) {
+        Ok(reference) if reference.is_pinned() => return Some(reference),
+        Ok(_) => {
+            let hint = format!("`tidegate plugin pull {name} --from {}`, without this line, says its digest", section::shown(&text.value));
+            let message = format!("{} names no digest, so that it could become anything", section.named("from"));
+            section.problem(text.span, message, "expected `…@sha256:…`", Some(hint));
+        }
+        Err(why) => {
+            let message = format!("{} is not a place in a registry: {why}", section.named("from"));
+            section.problem(text.span, message, "expected `oci://HOST/REPOSITORY@sha256:…`", None);
+        }
+    }
+    None
 }
 
 fn grants(section: Section<'_>, folder: &Path, inputs: &BTreeMap<String, InputConfig>) -> Grants {
@@ -220,6 +244,7 @@ fn grants(section: Section<'_>, folder: &Path, inputs: &BTreeMap<String, InputCo
     }
     grants.http = section.sections("http").into_iter().filter_map(http_grant).collect();
     grants.secrets = section.sections("secrets").into_iter().filter_map(|section| secret_grant(section, folder)).collect();
+    grants.columns = super::columns::columns(&section);
     section.finish();
     grants
 }

@@ -52,6 +52,50 @@ fn every_section_loads() {
 }
 
 #[test]
+fn columns_are_granted_by_name_where_the_plugin_can_use_them() {
+    let with = |plugin: &str, columns: &str| format!("[plugin.{plugin}.grant]\ncolumns = {columns}\n\n[input.weather]");
+    let text = EVERY_SECTION.replace("[input.weather]", &with("range", "{ read = [\"dew_point\"], write = [\"temperature*\"] }"));
+    let range: PluginName = "range".parse().unwrap();
+    let columns = parse(&text).unwrap().plugin(&range).grants.columns.unwrap();
+    assert!(columns.read.contains("dew_point") && columns.write.contains("temperature*"));
+    assert_eq!(parse(EVERY_SECTION).unwrap().plugin(&range).grants.columns, None);
+    for (plugin, columns, message, under, hint) in [
+        ("range", "{ }", "`[plugin.range.grant.columns]` has no `read`", "{ }", "the columns it sees"),
+        (
+            "range",
+            "{ read = [\"a*b\"] }",
+            "`[plugin.range.grant.columns] read` holds `a*b`, which names no column",
+            "\"a*b\"",
+            "`*` behind it",
+        ),
+        (
+            "range",
+            "{ write = [\"rain\"] }",
+            "`range` is granted to write `rain`, whose role is `label`: a cleaner edits features",
+            "\"range\"",
+            "take `rain` out",
+        ),
+        (
+            "range",
+            "{ read = [\"*\", \"day\"] }",
+            "`range` is granted to read `day`, whose role is `id`: a request has none, and it cleans requests",
+            "\"range\"",
+            "or `serving = true` out",
+        ),
+        (
+            "latency",
+            "{ write = [\"x\"] }",
+            "`latency` is granted columns to write, and as evaluator it edits none",
+            "\"latency\"",
+            "take `write` out",
+        ),
+        ("log", "{ read = [\"*\"] }", "`log` is granted columns, and as alerter it is handed none", "\"log\"", "take `columns` out"),
+    ] {
+        check("[input.weather]", &with(plugin, columns), message, under, hint);
+    }
+}
+
+#[test]
 fn failures_have_rules_of_their_own() {
     let config = parse(EVERY_SECTION).unwrap();
     let rules = config.plugins.failures;

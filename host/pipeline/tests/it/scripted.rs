@@ -124,6 +124,7 @@ pub fn step<P: ?Sized>(name: &str, port: Box<P>) -> PluginStep<P> {
         config: serde_json::json!({}),
         component: name.as_bytes().to_vec().into(),
         serving: false,
+        columns: None,
         circumstances: serde_json::json!({}),
         damage: DamageBounds::default(),
         port: Some(port),

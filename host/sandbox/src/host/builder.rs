@@ -355,7 +355,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
         let kept_bytes = builder.kept_bytes;
         match builder.finish() {
             Ok(batch) => {
-                let batch = HostBatch { kept_bytes, ..HostBatch::new(batch, |_| true) };
+                let batch = HostBatch { kept_bytes, ..HostBatch::new(batch, |_, _| true) };
                 reply(state.table.push(batch).map_err(Fault::from))
             }
             Err(error) => {

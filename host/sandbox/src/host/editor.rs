@@ -24,6 +24,8 @@ pub struct HostEditor {
     input: Batch,
     /// The columns the plugin sees, in its numbering, then the ones it added.
     columns: Vec<EditedColumn>,
+    /// The numbers, rising, of the columns that it sees and must not edit; next to always none.
+    read_only: Vec<u32>,
     /// For each row 0, or one more than the number of the reason it was dropped for; empty while no row was.
     dropped_by: Vec<u16>,
     reasons: Arc<[String]>,
@@ -41,14 +43,16 @@ pub(crate) struct Edited {
 }
 
 impl HostEditor {
-    pub(crate) fn new(view: &HostBatch, reasons: Arc<[String]>) -> HostEditor {
+    pub(crate) fn new(view: &HostBatch, reasons: Arc<[String]>, may_edit: impl Fn(&str, &Role) -> bool) -> HostEditor {
         let schema = view.batch.rows.schema_ref();
         let edited = |index: &usize| {
             let array = view.batch.rows.column(*index);
             EditedColumn::new(schema.field(*index).name(), view.batch.roles[*index].clone(), Some(*index), array)
         };
+        let is_read_only = |index: &usize| !may_edit(schema.field(*index).name(), &view.batch.roles[*index]);
         HostEditor {
             columns: view.granted.iter().map(edited).collect(),
+            read_only: (0..).zip(&view.granted).filter(|(_, index)| is_read_only(index)).map(|(column, _)| column).collect(),
             input: view.batch.clone(),
             dropped_by: Vec::new(),
             reasons,
@@ -67,6 +71,12 @@ impl HostEditor {
             Some(column) => Ok(column),
             None => Err(data_error(NO_SUCH_COLUMN, format!("there is no column {column}: the batch has {count}"))),
         }
+    }
+
+    /// Name and role of a column that is there to be read only.
+    fn read_only(&self, column: u32) -> Option<(&str, &Role)> {
+        self.read_only.binary_search(&column).ok()?;
+        self.columns.get(column as usize).map(|column| (column.name.as_str(), &column.role))
     }
 
     fn reason(&self, reason: &str) -> Result<u16, DataError> {
@@ -244,6 +254,32 @@ fn edit_keeping<T>(
     edit(store, this, with)
 }
 
+/// Why a column must not be edited, if so: the line that would grant it goes to the operator and to the guest.
+fn refusal(state: &mut HostState, this: &This, column: u32) -> wasmtime::Result<Option<DataError>> {
+    let Some((name, role)) = state.table.get(this)?.read_only(column).map(|(name, role)| (name.to_owned(), role.clone())) else {
+        return Ok(None);
+    };
+    state.count_call()?;
+    if role != Role::Feature {
+        let message = format!("the column `{name}` has the role `{}`; a cleaner edits features and nothing else", role.word());
+        return Ok(Some(data_error(NOT_GRANTED, message)));
+    }
+    Ok(Some(state.deny_edit(&name)))
+}
+
+/// [`edit`] for what changes one column.
+fn edit_column(
+    mut store: StoreContextMut<'_, HostState>,
+    this: &This,
+    column: u32,
+    with: impl FnOnce(&mut EditedColumn) -> Result<(), DataError>,
+) -> Reply<()> {
+    if let Some(denied) = refusal(store.data_mut(), this, column)? {
+        return reply(Err(denied.into()));
+    }
+    edit(store, this, |editor| with(editor.column(column)?))
+}
+
 /// Links `editor`.
 pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let mut rows = linker.instance(INTERFACE)?;
@@ -261,24 +297,28 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
         edit(store, &this, |editor| editor.keep_between(column, low, high, &reason))
     })?;
     rows.func_wrap("[method]editor.fill-missing", |store, (this, column, value): (This, u32, f64)| {
-        edit(store, &this, |editor| editor.column(column)?.fill_missing(value))
+        edit_column(store, &this, column, |column| column.fill_missing(value))
     })?;
     rows.func_wrap("[method]editor.clip", |store, (this, column, low, high): (This, u32, f64, f64)| {
-        edit(store, &this, |editor| {
+        edit_column(store, &this, column, |column| {
             check_bounds(low, high)?;
-            editor.column(column)?.clip(low, high)
+            column.clip(low, high)
         })
     })?;
     add_writes(&mut rows)?;
-    rows.func_wrap("[method]editor.add-column", |store: StoreContextMut<'_, HostState>, (this, column): (This, Column)| {
+    rows.func_wrap("[method]editor.add-column", |mut store: StoreContextMut<'_, HostState>, (this, column): (This, Column)| {
+        // Asked first, so that nobody learns by adding a column whether one of this name is withheld.
+        if let Some(denied) = store.data_mut().refuse_added(&column.name)? {
+            return reply(Err(denied.into()));
+        }
         let limits = store.data().limits;
         let rows = store.data().table.get(&this)?.rows();
         let bytes = rows * CELL_BYTES_MAX + column.name.len();
         edit_keeping(store, &this, bytes, |editor| editor.add_column(&column, &limits))
     })?;
     rows.func_wrap("[method]editor.drop-column", |store, (this, column): (This, u32)| {
-        edit(store, &this, |editor| {
-            editor.column(column)?.is_dropped = true;
+        edit_column(store, &this, column, |column| {
+            column.is_dropped = true;
             Ok(())
         })
     })
@@ -288,17 +328,20 @@ type Write<T> = (This, u32, u32, T, Vec<u8>);
 
 fn add_writes(rows: &mut wasmtime::component::LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
     rows.func_wrap("[method]editor.write-f64", |store, (this, column, start, values, valid): Write<Vec<f64>>| {
-        edit(store, &this, |editor| editor.column(column)?.write_f64(start, values, &valid))
+        edit_column(store, &this, column, |column| column.write_f64(start, values, &valid))
     })?;
     rows.func_wrap("[method]editor.write-i64", |store, (this, column, start, values, valid): Write<Vec<i64>>| {
-        edit(store, &this, |editor| editor.column(column)?.write_i64(start, values, &valid))
+        edit_column(store, &this, column, |column| column.write_i64(start, values, &valid))
     })?;
-    rows.func_wrap("[method]editor.write-text", |store, (this, column, start, values, valid): Write<TextValues>| {
+    rows.func_wrap("[method]editor.write-text", |mut store, (this, column, start, values, valid): Write<TextValues>| {
+        if let Some(denied) = refusal(store.data_mut(), &this, column)? {
+            return reply(Err(denied.into()));
+        }
         let bytes = values.bytes.len() + values.offsets.len() * size_of::<u32>() + WINDOW_BYTES;
         edit_keeping(store, &this, bytes, |editor| editor.column(column)?.write_text(start, values, &valid))
     })?;
     rows.func_wrap("[method]editor.write-raw", |store, (this, column, start, values, valid): Write<Vec<u8>>| {
-        edit(store, &this, |editor| editor.column(column)?.write_raw(start, &values, &valid))
+        edit_column(store, &this, column, |column| column.write_raw(start, &values, &valid))
     })
 }
 
@@ -312,8 +355,8 @@ mod tests {
 
     fn editor(columns: Vec<(&str, ArrayRef)>) -> HostEditor {
         let columns = columns.into_iter().map(|(name, array)| (name.to_owned(), Role::Feature, array)).collect();
-        let view = HostBatch::new(Batch::new(columns).unwrap(), |_| true);
-        HostEditor::new(&view, Arc::from(["bad".to_owned(), "worse".to_owned()]))
+        let view = HostBatch::new(Batch::new(columns).unwrap(), |_, _| true);
+        HostEditor::new(&view, Arc::from(["bad".to_owned(), "worse".to_owned()]), |_, _| true)
     }
 
     fn floats(values: &[Option<f64>]) -> ArrayRef {

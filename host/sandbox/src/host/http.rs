@@ -90,7 +90,7 @@ impl HostState {
         }
         let mut headers = hop.headers.clone();
         if let Some(name) = &hop.secret {
-            match self.grants.secret(self.plugin.as_str(), name, &hop.target) {
+            match self.grants.secret(self.plugin.as_str(), name, &hop.method, &hop.target) {
                 Ok(secret) => {
                     headers.retain(|(header, _)| *header != secret.header);
                     headers.push((secret.header.clone(), secret.value.reveal().to_owned()));
@@ -98,13 +98,7 @@ impl HostState {
                 }
                 // A redirect leads away from where the secret belongs: it goes on without.
                 Err(_) if !is_first => {}
-                Err(denied) => {
-                    let failure = match denied.line {
-                        Some(line) => self.deny(&denied.what, line),
-                        None => refused(DENIED, format!("{} is not granted", denied.what)),
-                    };
-                    return Err(failure.into());
-                }
+                Err(denied) => return Err(self.deny(&denied.what, denied.line).into()),
             }
         }
         self.exchange(hop, headers)
@@ -135,6 +129,11 @@ impl HostState {
                 Ok(answer)
             }
             Ok(_) | Err(EgressError::TooLarge { .. }) => Err(self.out_of_bytes().into()),
+            Err(EgressError::Forbidden { message, address }) => {
+                let line = self.grants.http_line(self.plugin.as_str(), &hop.method, &hop.target.at_address(&address));
+                let message = quoted(&message, self.limits.metadata_bytes_max);
+                Err(self.deny(&format!("{message}: that"), line).into())
+            }
             Err(error) => Err(self.egress_failure(&hop.target, &error).into()),
         }
     }

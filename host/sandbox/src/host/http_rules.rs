@@ -58,7 +58,7 @@ impl Target {
         let url = self.url.join(location).map_err(|error| format!("it redirects to `{}`: {error}", quoted(location, 256)))?;
         let target = Target::of(url)?;
         if self.is_tls() && !target.is_tls() {
-            return Err(format!("it redirects from https to `{}`, which is not", quoted(target.url.as_str(), 256)));
+            return Err(format!("it redirects from https to `{}`, which no grant allows", quoted(target.url.as_str(), 256)));
         }
         Ok(target)
     }
@@ -82,6 +82,16 @@ impl Target {
 
     pub(crate) fn is_tls(&self) -> bool {
         self.url.scheme() == "https"
+    }
+
+    /// The same place over TLS, at its usual port.
+    fn over_tls(&self) -> Target {
+        Target { port: 443, ..self.clone() }
+    }
+
+    /// The same request, where its host is called by an address.
+    pub(crate) fn at_address(&self, address: &str) -> Target {
+        Target { host: address.to_owned(), ..self.clone() }
     }
 
     /// Path and query, as they go out.
@@ -143,40 +153,42 @@ impl Grants {
     }
 
     /// The secret called `name`, if it may go where the request goes.
-    pub(crate) fn secret(&self, plugin: &str, name: &str, target: &Target) -> Result<&SecretGrant, Denied> {
+    pub(crate) fn secret(&self, plugin: &str, name: &str, method: &str, target: &Target) -> Result<&SecretGrant, Denied> {
         let shown = quoted(name, 128);
-        let Some(secret) = self.secrets.iter().find(|secret| secret.name == name) else {
-            let line = format!(
-                "[plugin.{plugin}.grant] secrets = [{{ name = {}, header = \"authorization\", host = {}, path = {}, from = \"env:NAME\" }}]",
-                toml_text(&shown),
-                toml_text(&target.host),
-                toml_text(target.url.path()),
-            );
-            return Err(Denied { what: format!("the secret `{shown}`"), line: Some(line) });
+        let mut bound = self.secrets.iter().filter(|secret| secret.name == name).peekable();
+        let Some(first) = bound.peek().copied() else {
+            let line = self.secrets_line(plugin, &shown, "authorization", "env:NAME", target);
+            return Err(Denied { what: format!("the secret `{shown}`"), line });
         };
-        if !target.is_under(&secret.host, &secret.path) {
-            let what = format!(
-                "the secret `{shown}` is bound to `{}{}`; sending it to `{}{}`",
-                secret.host,
-                secret.path,
-                target.host,
-                target.url.path()
-            );
-            return Err(Denied { what, line: None });
-        }
+        let Some(secret) = bound.find(|secret| target.is_under(&secret.host, &secret.path)) else {
+            let (host, path) = (&first.host, &first.path);
+            let what = format!("sending the secret `{shown}`, bound to `{host}{path}`, to `{}{}`", target.host, target.url.path());
+            return Err(Denied { what, line: self.secrets_line(plugin, &shown, &first.header, &first.from, target) });
+        };
         if !target.is_private() {
-            let what = format!("sending the secret `{shown}` to `{}` without TLS", target.host);
-            return Err(Denied { what, line: None });
+            let what = format!("sending the secret `{shown}` to `{}` without TLS, by `http` and not by `https`,", target.host);
+            return Err(Denied { what, line: self.http_line(plugin, method, &target.over_tls()) });
         }
         Ok(secret)
     }
+
+    /// The line that would put a secret into requests like this one besides what is granted.
+    fn secrets_line(&self, plugin: &str, name: &str, header: &str, from: &str, target: &Target) -> String {
+        let entry = |name: &str, header: &str, host: &str, path: &str, from: &str| {
+            let [name, header, host, path, from] = [name, header, host, path, from].map(toml_text);
+            format!("{{ name = {name}, header = {header}, host = {host}, path = {path}, from = {from} }}")
+        };
+        let granted = self.secrets.iter().map(|secret| entry(&secret.name, &secret.header, &secret.host, &secret.path, &secret.from));
+        let entries: Vec<String> = granted.chain([entry(name, header, &target.host, target.url.path(), from)]).collect();
+        format!("[plugin.{plugin}.grant] secrets = [{}]", entries.join(", "))
+    }
 }
 
-/// What was asked for and may not be had; the line that would grant it, if one could.
+/// What was asked for and may not be had, and the line that would grant it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Denied {
     pub(crate) what: String,
-    pub(crate) line: Option<String>,
+    pub(crate) line: String,
 }
 
 fn entry(grant: &HttpGrant) -> String {

@@ -21,13 +21,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidegate_vocab::limits::{PluginLimits, ROWS_CPU_FREE_MS};
-use tidegate_vocab::{Clock, PluginName};
+use tidegate_vocab::{Batch, Clock, PluginName, Role};
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 
 use crate::bindings::shared;
 use crate::bindings::shared::failures::Failure;
+use crate::call::quoted;
+use crate::columns::Lens;
 use crate::egress::Egress;
 use crate::grants::{Grants, Inputs, LogLevel, PluginSettings};
 use crate::guest_time::GuestTime;
@@ -190,6 +192,33 @@ impl HostState {
     }
 }
 
+impl HostState {
+    /// Denies a cleaner the edit of a feature that it sees.
+    pub(crate) fn deny_edit(&mut self, column: &str) -> shared::rows::DataError {
+        let line = self.grants.column_line(&self.plugin, column, true);
+        data_error(NOT_GRANTED, self.deny(&format!("editing the column `{column}`"), line).message)
+    }
+
+    /// Why a cleaner must not add a column of this name, if so.
+    pub(crate) fn refuse_added(&mut self, name: &str) -> wasmtime::Result<Option<shared::rows::DataError>> {
+        if self.grants.edits(name, &Role::Feature) {
+            return Ok(None);
+        }
+        self.count_call()?;
+        let shown = quoted(name, self.limits.metadata_bytes_max);
+        let line = self.grants.column_line(&self.plugin, &shown, true);
+        Ok(Some(data_error(NOT_GRANTED, self.deny(&format!("adding the column `{shown}`"), line).message)))
+    }
+
+    /// Notes which line would have shown the column that a guest says it misses. The guest is not told: for it the column is not there.
+    pub(crate) fn missed_column(&mut self, lens: Lens<'_>, rows: &Batch, said: &str) {
+        let said = quoted(said, self.limits.metadata_bytes_max);
+        let Some(column) = lens.missed(rows, &said).filter(|_| self.denied.is_none()) else { return };
+        let line = self.grants.column_line(&self.plugin, column, false);
+        self.deny(&format!("the column `{column}`"), line);
+    }
+}
+
 impl shared::failures::Host for HostState {}
 
 /// The code of a failure that is a denial.
@@ -259,3 +288,6 @@ pub(crate) fn reply<T>(result: Result<T, Fault>) -> Reply<T> {
         Err(Fault::Trap(error)) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

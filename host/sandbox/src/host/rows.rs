@@ -29,9 +29,9 @@ pub struct HostBatch {
 }
 
 impl HostBatch {
-    /// A view of the columns whose role `is_granted`.
-    pub(crate) fn new(batch: Batch, is_granted: fn(&Role) -> bool) -> HostBatch {
-        let granted = batch.roles.iter().enumerate().filter(|(_, role)| is_granted(role)).map(|(index, _)| index).collect();
+    /// A view of the columns whose name and role are granted; as far as the plugin can tell there are no others.
+    pub(crate) fn new(batch: Batch, is_granted: impl Fn(&str, &Role) -> bool) -> HostBatch {
+        let granted = batch.columns().enumerate().filter(|(_, (name, role, _))| is_granted(name, role)).map(|(index, _)| index).collect();
         HostBatch { batch, granted, kept_bytes: 0 }
     }
 

@@ -58,11 +58,11 @@ fn no_flipped_bit_panics_the_host() {
 #[test]
 fn a_manifest_is_needed_and_checked() {
     let mut guest = Guest::new(PluginKind::Cleaner);
-    check(&guest.without_manifest(), "it has none", "tidegate:manifest");
+    check(&guest.without_manifest(), "it has none", "tidegate plugin pack FILE --manifest plugin.toml");
     guest.manifest = guest.manifest.replace("type = 'object'", "type = 'objectt'");
     check(&guest.bytes(), "`config` is not a JSON Schema", "");
     guest.manifest = "name = 1".into();
-    check(&guest.bytes(), "cannot be used", "tidegate:manifest");
+    check(&guest.bytes(), "cannot be used", "tidegate plugin pack FILE");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod attacks;
+mod columns;
 mod contained;
 mod damaged;
 mod guest;

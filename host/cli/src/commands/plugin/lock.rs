@@ -21,7 +21,7 @@ pub fn lock(config: &Config, sandbox: &Sandbox, plugins: &[String], terminal: &T
     let mut locked = PluginsLock::read(config)?;
     for name in &names {
         let entry = Entry::of(&found(config, sandbox, name.as_str())?, config)?;
-        locked.entries.insert(name.clone(), entry);
+        insert(&mut locked, name, entry);
     }
     written(config, &locked, &names, terminal)
 }
@@ -52,8 +52,15 @@ pub fn pin(config: &Config, sandbox: &Sandbox, plugin: &str, digest: Option<&str
         }
     };
     let mut locked = PluginsLock::read(config)?;
-    locked.entries.insert(name.clone(), Entry::of(&loaded, config)?);
+    insert(&mut locked, &name, Entry::of(&loaded, config)?);
     written(config, &locked, &[name], terminal)
+}
+
+/// The same component still is from where it was pulled.
+fn insert(locked: &mut PluginsLock, name: &PluginName, entry: Entry) {
+    let before = locked.entries.get(name).filter(|before| before.digest == entry.digest);
+    let from = before.and_then(|before| before.from.clone());
+    locked.entries.insert(name.clone(), Entry { from, ..entry });
 }
 
 /// Removes the entry of one plugin.

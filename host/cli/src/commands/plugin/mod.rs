@@ -1,13 +1,16 @@
 //! `tidegate plugin`: what is in the plugin folder, what one plugin asks, imports and was lent, and which build is used.
 
+mod capabilities;
 mod diff;
+mod inspect;
 mod lock;
+mod pull;
 mod reload;
 mod sign;
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate_sandbox::{Plugin, Sandbox};
 use tidegate_vocab::PluginName;
 
@@ -35,8 +38,9 @@ pub fn plugin(global: &Global, command: &PluginCommand, terminal: &Terminal) -> 
         PluginCommand::Author(_) | PluginCommand::Keygen { .. } => Ok(Exit::Ok),
         PluginCommand::Sign { plugins, key } => sign::sign(&config, plugins, key, terminal),
         PluginCommand::Verify { plugins } => sign::verify(&config, plugins, terminal),
+        PluginCommand::Pull { plugins, from } => pull::pull(&config, plugins, from.as_deref(), terminal),
         PluginCommand::List => with_sandbox(&config, |sandbox| list(&config, sandbox, terminal)),
-        PluginCommand::Inspect { plugin } => with_sandbox(&config, |sandbox| inspect(&config, sandbox, plugin, terminal)),
+        PluginCommand::Inspect { plugin } => with_sandbox(&config, |sandbox| inspect::inspect(&config, sandbox, plugin, terminal)),
         PluginCommand::Reload { plugins, accept } => reload::reload(&config, plugins, *accept, global, terminal),
         PluginCommand::Rollback { plugin, reason } => reload::roll_back(&config, plugin, reason, global, terminal),
         PluginCommand::Lock { plugins } => with_sandbox(&config, |sandbox| lock::lock(&config, sandbox, plugins, terminal)),
@@ -97,75 +101,9 @@ fn list(config: &Config, sandbox: &Sandbox, terminal: &Terminal) -> Result<Exit,
     };
     let text = || table(&["plugin", "kind", "version", "digest", "summary"], loaded.iter().map(row).collect(), 9);
     let value = |(name, plugin): &(PluginName, Result<Plugin, Failure>)| match plugin {
-        Ok(plugin) => facts(config, plugin),
+        Ok(plugin) => inspect::facts(config, plugin),
         Err(failure) => json!({ "plugin": name, "error": failure.message() }),
     };
     terminal.result(text, || loaded.iter().map(value).collect());
     Ok(if loaded.iter().all(|(_, plugin)| plugin.is_ok()) { Exit::Ok } else { Exit::Error })
-}
-
-fn inspect(config: &Config, sandbox: &Sandbox, named: &str, terminal: &Terminal) -> Result<Exit, Failure> {
-    let plugin = &found(config, sandbox, named)?.plugin;
-    terminal.result(|| text(config, plugin), || facts(config, plugin));
-    Ok(Exit::Ok)
-}
-
-fn text(config: &Config, plugin: &Plugin) -> String {
-    let manifest = plugin.manifest();
-    let mut out = format!("{} {}, {} {}\n{}\n\n", manifest.name, manifest.version, plugin.kind().word(), plugin.digest(), manifest.summary);
-    let granted = config.plugin(plugin.name()).grants;
-    // What is asked, imported and lent, side by side in the same words.
-    let rows = ["inputs", "clock", "http"].map(|capability| {
-        let asked = manifest.capabilities.iter().any(|asked| asked == capability);
-        let imported = plugin.imports().iter().any(|import| import.contains(&format!("/{capability}@")));
-        let lent = match capability {
-            "inputs" => granted.inputs.iter().cloned().collect::<Vec<_>>().join(", "),
-            "clock" => {
-                if granted.clock {
-                    "yes".to_owned()
-                } else {
-                    String::new()
-                }
-            }
-            _ => granted.http.iter().map(|place| format!("{}:{}", place.host, place.port)).collect::<Vec<_>>().join(", "),
-        };
-        let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
-        vec![capability.to_owned(), yes(asked), yes(imported), if lent.is_empty() { "no".to_owned() } else { lent }]
-    });
-    out.push_str(&table(&["capability", "asked", "imported", "granted"], rows.to_vec(), 9));
-    out.push_str("\nlimits\n");
-    for (limit, value) in limits(config, plugin).as_object().into_iter().flatten() {
-        out.push_str(&format!("  {limit:22} {value}\n"));
-    }
-    out.push_str(&format!(
-        "\nreasons for quarantine: {}\n",
-        if manifest.reasons.is_empty() { "none".to_owned() } else { manifest.reasons.join(", ") }
-    ));
-    out.push_str(&format!("\nconfiguration\n{:#}\n", manifest.config_schema));
-    out
-}
-
-fn limits(config: &Config, plugin: &Plugin) -> Value {
-    let own = config.plugin(plugin.name());
-    json!(own.limits(plugin.kind().default_limits()))
-}
-
-fn facts(config: &Config, plugin: &Plugin) -> Value {
-    let manifest = plugin.manifest();
-    let granted = config.plugin(plugin.name()).grants;
-    let http: Vec<String> = granted.http.iter().map(|place| format!("{}:{}", place.host, place.port)).collect();
-    json!({
-        "plugin": plugin.name(),
-        "kind": plugin.kind().word(),
-        "version": manifest.version,
-        "interface": manifest.interface,
-        "summary": manifest.summary,
-        "digest": plugin.digest(),
-        "asked": manifest.capabilities,
-        "imported": plugin.imports(),
-        "granted": { "inputs": granted.inputs, "clock": granted.clock, "http": http },
-        "limits": limits(config, plugin),
-        "reasons": manifest.reasons,
-        "config_schema": manifest.config_schema,
-    })
 }

@@ -37,13 +37,9 @@ pub async fn checked(resolver: &dyn Resolve, host: &str, port: u16) -> Result<Ve
     match addresses.iter().find(|address| !may_lead_to(host, reach(address.ip()))) {
         None => Ok(addresses),
         Some(address) => {
-            let message = format!(
-                "`{host}` leads to `{}`, which is {}; if that is meant, grant the address itself: `host = \"{}\"`",
-                address.ip(),
-                in_words(reach(address.ip())),
-                address.ip()
-            );
-            Err(EgressError::Forbidden { message })
+            let address = address.ip();
+            let message = format!("`{host}` leads to `{address}`, which is {}", in_words(reach(address)));
+            Err(EgressError::Forbidden { message, address: address.to_string() })
         }
     }
 }

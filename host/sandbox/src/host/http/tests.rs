@@ -38,6 +38,7 @@ fn state(answers: Vec<Result<Answer, EgressError>>) -> (HostState, Arc<Script>) 
         host: "a.example".into(),
         path: "/in/".into(),
         value: SecretValue::new("Bearer 0123456789").unwrap(),
+        from: "env:KEY".into(),
     };
     let http = vec![grant("a.example", &["GET", "POST"], "/in/"), grant("b.example", &["GET"], "/")];
     let limits = PluginLimits { egress_bytes_max: 100, ..PluginLimits::ALERTER };
@@ -97,7 +98,7 @@ fn what_is_not_granted_is_not_sent() {
     for (method, url, secret, expected) in [
         ("PUT", "https://a.example/in/", None, r#"methods = ["PUT"], path = "/in/" }]`"#),
         ("GET", "https://c.example/", None, r#"{ host = "c.example", port = 443, methods = ["GET"], path = "/" }]`"#),
-        ("GET", "https://a.example/in/", Some("other"), r#"secrets = [{ name = "other", "#),
+        ("GET", "https://a.example/in/", Some("other"), r#"{ name = "other", header"#),
         ("GET", "https://b.example/", Some("key"), "bound to `a.example/in/`"),
         ("GET", "ftp://b.example/", None, "scheme `ftp`"),
     ] {
@@ -164,7 +165,11 @@ fn what_goes_wrong_on_the_way_is_the_guests_to_handle() {
     for (error, retryable, expected) in [
         (EgressError::TimedOut { within_ms: 900 }, true, "no whole answer within 900 ms"),
         (EgressError::Failed { message: "connection refused".into(), retryable: true }, true, "connection refused"),
-        (EgressError::Forbidden { message: "10.0.0.1 is private".into() }, false, "10.0.0.1 is private"),
+        (
+            EgressError::Forbidden { message: "10.0.0.1 is private".into(), address: "10.0.0.1".into() },
+            false,
+            "10.0.0.1 is private: that is not",
+        ),
     ] {
         let (failure, _) = failure(vec![Err(error)], request("GET", "https://b.example/", None));
         assert!(failure.message.contains(expected), "{}", failure.message);

@@ -86,19 +86,23 @@ fn a_secret_goes_only_where_it_is_bound_to() {
         host: host.into(),
         path: path.into(),
         value: value.clone(),
+        from: "env:KEY".into(),
     };
     let grants = Grants { secrets: vec![secret("a.example", "/hooks/")], ..Grants::default() };
-    let at =
-        |grants: &Grants, name: &str, url: &str| grants.secret("web", name, &Target::read(url).unwrap()).map(|secret| secret.value.clone());
+    let at = |grants: &Grants, name: &str, url: &str| {
+        grants.secret("web", name, "POST", &Target::read(url).unwrap()).map(|secret| secret.value.clone())
+    };
     assert_eq!(at(&grants, "key", "https://a.example/hooks/x"), Ok(value.clone()));
-    assert!(at(&grants, "key", "https://a.example/other").unwrap_err().what.contains("bound to `a.example/hooks/`"));
-    assert!(at(&grants, "key", "https://b.example/hooks/x").unwrap_err().what.contains("sending it to `b.example/hooks/x`"));
+    assert!(at(&grants, "key", "https://a.example/other").unwrap_err().what.contains("bound to `a.example/hooks/`, to `a.example/other`"));
+    assert!(at(&grants, "key", "https://b.example/hooks/x").unwrap_err().what.contains("to `b.example/hooks/x`"));
     assert!(at(&grants, "key", "http://a.example/hooks/x").unwrap_err().what.contains("without TLS"));
-    let line = at(&grants, "other", "https://a.example/hooks/x").unwrap_err().line.unwrap();
+    let line = at(&grants, "other", "https://a.example/hooks/x").unwrap_err().line;
     assert_eq!(
         line,
-        r#"[plugin.web.grant] secrets = [{ name = "other", header = "authorization", host = "a.example", path = "/hooks/x", from = "env:NAME" }]"#
+        r#"[plugin.web.grant] secrets = [{ name = "key", header = "authorization", host = "a.example", path = "/hooks/", from = "env:KEY" }, { name = "other", header = "authorization", host = "a.example", path = "/hooks/x", from = "env:NAME" }]"#
     );
+    let two = Grants { secrets: vec![secret("a.example", "/hooks/"), secret("b.example", "/")], ..Grants::default() };
+    assert_eq!(at(&two, "key", "https://b.example/hooks/x"), Ok(value.clone()), "a name may be bound twice");
     let local = Grants { secrets: vec![secret("127.0.0.1", "/")], ..Grants::default() };
     assert_eq!(at(&local, "key", "http://127.0.0.1:81/x"), Ok(value.clone()), "this machine needs no TLS");
 }
