@@ -15,6 +15,7 @@ pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod report;
 pub(crate) mod rows;
+pub(crate) mod state;
 pub(crate) mod wasi;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,6 +48,7 @@ pub(crate) struct HostState {
     pub(crate) scratch: rows::Scratch,
     /// The line that would have granted what was denied in the present call.
     pub(crate) denied: Option<String>,
+    pub(crate) state: state::KeyedState,
     deadline: Instant,
     /// Processor time of the calling thread when the present call began.
     cpu_began: Duration,
@@ -72,6 +74,7 @@ impl HostState {
         reasons: Arc<[String]>,
         log_rate: Arc<LogRate>,
         place: Place,
+        keeps_state: bool,
     ) -> HostState {
         let limits = settings.limits;
         let call_log = CallLog::new(plugin.clone(), &limits, Arc::clone(&settings.log), log_rate);
@@ -88,6 +91,7 @@ impl HostState {
             reasons,
             scratch: rows::Scratch::default(),
             denied: None,
+            state: state::KeyedState::new(keeps_state),
             deadline: monotonic_now(),
             cpu_began: Duration::ZERO,
             rows: None,
@@ -205,6 +209,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     shared::inputs::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
     shared::http::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
     shared::measurements::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
+    shared::state::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 
