@@ -10,17 +10,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::json;
-use tidegate_dataset::{PartCache, Typed, encode_raw};
+use tidegate_dataset::{PartCache, Typed, encode_raw, encode_state};
 use tidegate_sandbox::Alert;
 use tidegate_store::{Blob, Leased, WorkUnit, Write};
 use tidegate_vocab::{Batch, CleanPart, Digest, PluginName, RawPart, Timestamp};
 
 use crate::alerts::{dead_letter_alert, quarantine_alert};
-use crate::bundle::{Bundle, FailedCall};
+use crate::bundle::{Bundle, FailedCall, SeenCounts};
 use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::ingest::{Derived, Failed, FailedStep, derive};
 use crate::kept::Kept;
+use crate::memory::{Memory, Remembered, Step, keepers};
 use crate::quarantine::Behind;
 use crate::strikes::{Ledger, Strike};
 use crate::{CleanPort, Pipeline, PipelineError, PluginStep, Settings, Stores};
@@ -37,6 +39,7 @@ pub(crate) struct Cleaning<'a> {
     pub parts: &'a PartCache,
     pub ledger: &'a mut Kept<Ledger>,
     pub letters: &'a mut Kept<DeadLetters>,
+    pub memory: &'a mut Memory,
     /// Alerts that are to be sent.
     pub alerts: &'a mut Vec<Alert>,
 }
@@ -69,6 +72,7 @@ impl<'a> Cleaning<'a> {
             parts: &pipeline.parts,
             ledger: &mut pipeline.ledger,
             letters: &mut pipeline.letters,
+            memory: &mut pipeline.memory,
             alerts: &mut pipeline.alerts_due,
         }
     }
@@ -116,19 +120,37 @@ impl<'a> Cleaning<'a> {
         }
     }
 
+    /// What becomes of a part whose turn it is.
     async fn derive(&mut self, raw: &RawPart, in_memory: Option<Typed>) -> Result<Derived, Failed> {
-        derive(self.settings, self.stores, &self.behind, self.cleaners, raw, in_memory).await
+        let (stores, id, chain) = (self.stores, &self.settings.id, self.behind.chain);
+        let keepers = keepers(self.cleaners);
+        let remembered = self.memory.newest(stores, id, &chain, &keepers).await?;
+        let behind = Behind { remembered, ..self.behind.clone() };
+        derive(self.settings, self.stores, &behind, self.cleaners, raw, in_memory).await
+    }
+
+    /// What becomes of a part that had its turn, or will have it: nothing of it is kept.
+    async fn derive_aside(&mut self, raw: &RawPart) -> Result<Derived, Failed> {
+        let keep_state = !keepers(self.cleaners).is_empty();
+        let (id, chain) = (&self.settings.id, self.behind.chain);
+        let remembered = if keep_state { Remembered::of_raw(raw, id, &chain, self.stores).await? } else { None };
+        let Some(remembered) = remembered else { return self.derive(raw, None).await };
+        let behind = Behind { remembered, ..self.behind.clone() };
+        derive(self.settings, self.stores, &behind, self.cleaners, raw, None).await
     }
 
     /// Commits a cleaned part; with `flaky`, the failure that came before it, which is charged in the same commit.
     async fn keep(
         &mut self,
         raw: &RawPart,
-        (part, rows): Derived,
+        Derived { part, rows, changes }: Derived,
         leased: Option<&Leased>,
         flaky: Option<&Failed>,
     ) -> Result<CleanPart, PipelineError> {
         let mut writes = vec![Write::CleanPart(part.clone())];
+        // The state of the cleaners moves with the part, in one commit.
+        let step = self.memory.step(self.stores, &self.behind.chain, changes).await?;
+        writes.extend(step.as_ref().map(Step::write));
         let mut letters = DeadLetters::clone(self.letters);
         let letter = letters.take(raw.first_row);
         if let Some(letter) = &letter {
@@ -142,7 +164,14 @@ impl<'a> Cleaning<'a> {
             writes.push(self.ledger.write(ledger)?);
             writes.extend(writes_of.iter().cloned());
         }
-        self.stores.meta.commit(self.stores.fence, &self.settings.id, self.stores.clock.now(), writes).await?;
+        if let Err(error) = self.stores.meta.commit(self.stores.fence, &self.settings.id, self.stores.clock.now(), writes).await {
+            self.memory.forget();
+            return Err(error.into());
+        }
+        if let Some(step) = step {
+            self.memory.committed(step);
+            self.memory.gauge(&self.settings.id, self.cleaners);
+        }
         if letter.is_some() {
             self.letters.committed(letters);
         }
@@ -170,7 +199,7 @@ impl<'a> Cleaning<'a> {
                 Err(second) => second,
             },
         };
-        if failed.at.is_some() && self.witness_passes(raw).await? {
+        if failed.at.is_some() && !failed.error.is_about_state() && self.witness_passes(raw).await? {
             return self.set_aside(raw, failed, leased).await;
         }
         if let Some((ledger, mut writes)) = self.charge(raw, &failed) {
@@ -188,7 +217,7 @@ impl<'a> Cleaning<'a> {
         let before = parts.iter().rev().filter(|part| part.first_row < raw.first_row).find(fit);
         let after = parts.iter().filter(|part| part.first_row > raw.first_row).find(fit);
         let Some(witness) = before.or(after).cloned() else { return Ok(false) };
-        Ok(self.derive(&witness, None).await.is_ok())
+        Ok(self.derive_aside(&witness).await.is_ok())
     }
 
     /// Makes a dead letter of a part.
@@ -198,7 +227,7 @@ impl<'a> Cleaning<'a> {
         let (now, id) = (self.stores.clock.now(), &self.settings.id);
         let text = error.own_words();
         let bundle = bundle(self.settings, cleaner, raw, &step, &error, now)?;
-        let (component, file) = (bundle.component.clone(), Bundle { component: bytes::Bytes::new(), ..bundle }.encode());
+        let (component, file) = (bundle.component.clone(), Bundle { component: Bytes::new(), ..bundle }.encode());
         let letter = DeadLetter {
             number: 0,
             first_row: raw.first_row,
@@ -320,6 +349,8 @@ fn bundle(
     let encoded = |rows: &Batch| encode_raw(rows).map_err(|source| PipelineError::Dataset { first_row: raw.first_row, last_row, source });
     let rows = Blob::new(encoded(&step.rows)?);
     let log = step.last_words.log.iter().map(|line| (line.level.word().to_owned(), line.message.clone())).collect();
+    let state = step.seen.as_ref().map_or_else(Bytes::new, |seen| encode_state(&seen.read));
+    let seen = step.seen.as_ref();
     let call = FailedCall {
         host_version: env!("CARGO_PKG_VERSION").to_owned(),
         pipeline: settings.id.clone(),
@@ -329,6 +360,7 @@ fn bundle(
         config: cleaner.config.clone(),
         circumstances: cleaner.circumstances.clone(),
         damage: cleaner.damage,
+        state: seen.map(|seen| SeenCounts { digest: Digest::of(&state), entries: seen.entry_count, bytes: seen.byte_count }),
         first_row: raw.first_row,
         row_count: raw.row_count,
         at,
@@ -337,5 +369,5 @@ fn bundle(
         log,
         backtrace: step.last_words.backtrace.clone(),
     };
-    Ok(Bundle { call, rows: rows.bytes().clone(), component: cleaner.component.clone() })
+    Ok(Bundle { call, rows: rows.bytes().clone(), component: cleaner.component.clone(), state })
 }

@@ -154,7 +154,7 @@ struct Ended {
     last_words: LastWords,
 }
 
-/// Calls a cleaner with the bundle's rows, under its configuration and limits. A cleaner can be granted nothing.
+/// Calls a cleaner with the bundle's rows and state, under its configuration and limits. A cleaner can be granted nothing.
 fn call_again(bundle: &Bundle, plugin: &Plugin) -> Result<Ended, Failure> {
     let call = &bundle.call;
     let rows = bundle.batch().map_err(|error| Failure::new(&error, error.hint()))?;
@@ -173,9 +173,10 @@ fn call_again(bundle: &Bundle, plugin: &Plugin) -> Result<Ended, Failure> {
         Ok(cleaner) => cleaner,
         Err(error) => return Ok(Ended { result: Err(failed(&error)), last_words: LastWords::default() }),
     };
-    let result = match cleaner.clean(&rows) {
+    let kept = bundle.kept().map_err(|error| Failure::new(&error, error.hint()))?;
+    let result = match cleaner.clean_keeping(&rows, &Arc::new(kept.unwrap_or_default())) {
         Err(error) => Err(failed(&error)),
-        Ok(cleaned) => match call.damage.breach(&DamageDone::of(&rows, &cleaned)) {
+        Ok((cleaned, _)) => match call.damage.breach(&DamageDone::of(&rows, &cleaned)) {
             None => Ok(cleaned.rows.row_count()),
             Some(breach) => {
                 let (first_row, last_row) = (call.first_row, call.first_row + call.row_count - 1);

@@ -7,3 +7,4 @@ mod data_life;
 mod failures;
 mod loop_;
 mod scripted;
+mod state;
