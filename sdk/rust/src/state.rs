@@ -150,3 +150,60 @@ pub fn add_many(keys: &Entries) -> Result<Vec<bool>, Failure> {
     let added = host::add_many(&keys.values).map_err(Failure::refused)?;
     Ok(added.iter().map(|added| *added == 1).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Table};
+    use crate::{Batch, Cleaner, Edit, Issues};
+
+    /// Counts its calls, and fails on batches without rows after it has counted them.
+    struct Counting;
+
+    impl Cleaner for Counting {
+        type Config = ();
+
+        fn configure((): ()) -> Result<Counting, Issues> {
+            Ok(Counting)
+        }
+
+        fn clean(&self, rows: &Batch, _edit: &Edit) -> Result<(), Failure> {
+            write("calls", &(read::<u64>("calls")?.unwrap_or(0) + 1))?;
+            if rows.row_count() == 0 { Err(Failure::new("no rows")) } else { Ok(()) }
+        }
+    }
+
+    fn entries(of: &[&str]) -> Entries {
+        let mut entries = Entries::new();
+        of.iter().for_each(|entry| entries.push(entry).expect("they are short"));
+        entries
+    }
+
+    #[test]
+    fn a_call_that_fails_leaves_the_state_as_it_was() {
+        let table = |rows: &[f64]| Table::new().f64("x", rows.iter().map(|value| Some(*value)));
+        for (rows, calls) in [(&[1.0][..], 1), (&[], 1), (&[1.0, 2.0], 2)] {
+            assert_eq!(testing::clean(&Counting, &table(rows)).is_err(), rows.is_empty());
+            assert_eq!(read::<u64>("calls"), Ok(Some(calls)));
+        }
+        assert!(read::<String>("calls").is_err_and(|failure| failure.message.contains("`calls` is not what was written")));
+        assert_eq!(testing::take_state().len(), 1);
+        assert_eq!(read::<u64>("calls"), Ok(None));
+    }
+
+    #[test]
+    fn many_entries_go_at_once() {
+        let keys = entries(&["a", "bb", "a", ""]);
+        assert_eq!((keys.len(), keys.is_empty(), keys.iter().nth(1)), (4, false, Some(&b"bb"[..])));
+        assert_eq!(add_many(&keys), Ok(vec![true, true, false, true]));
+        assert_eq!(add_many(&keys), Ok(vec![false; 4]));
+        set_many(&entries(&["a", "bb"]), &entries(&["1", ""])).expect("there are as many values as keys");
+        let values = get_many(&entries(&["bb", "c", "a"])).expect("it is there");
+        assert_eq!(values, [Some(Vec::new()), None, Some(b"1".to_vec())]);
+        remove_many(&entries(&["a", "z"])).expect("what is not there need not be");
+        assert_eq!(get("a"), Ok(None));
+        remove("bb").expect("it is there");
+        assert!(set_many(&keys, &entries(&["1"])).is_err_and(|failure| failure.message == "4 keys and 1 values"));
+        assert_eq!(testing::take_state().len(), 1);
+    }
+}

@@ -21,7 +21,8 @@ thread_local! { pub static KEPT: RefCell<BTreeMap<Vec<u8>, Vec<u8>>> = const { R
 
 impl ByteValues {
     fn pieces(&self) -> Result<Vec<&[u8]>, DataError> {
-        let wrong = || DataError { code: 4, message: format!("offsets must rise from 0 to the {} bytes that they divide", self.bytes.len()) };
+        let wrong =
+            || DataError { code: 4, message: format!("offsets must rise from 0 to the {} bytes that they divide", self.bytes.len()) };
         let (first, last) = (self.offsets.first().copied().unwrap_or(0), self.offsets.last().copied().unwrap_or(0));
         if first != 0 || last as usize != self.bytes.len() {
             return Err(wrong());
@@ -68,6 +69,7 @@ pub fn remove_many(keys: &ByteValues) -> Result<(), DataError> {
 }
 
 pub fn add_many(keys: &ByteValues) -> Result<Vec<u8>, DataError> {
-    let add = |key: &[u8]| KEPT.with_borrow_mut(|kept| u8::from(!kept.contains_key(key) && kept.insert(key.to_vec(), Vec::new()).is_none()));
+    let add =
+        |key: &[u8]| KEPT.with_borrow_mut(|kept| u8::from(!kept.contains_key(key) && kept.insert(key.to_vec(), Vec::new()).is_none()));
     Ok(keys.pieces()?.into_iter().map(add).collect())
 }
