@@ -12,3 +12,4 @@ mod last_words;
 mod lent;
 mod limits;
 mod loading;
+mod state;
