@@ -28,5 +28,6 @@ mod up_pipelines;
 mod up_plugins;
 mod up_reload;
 mod up_requests;
+mod up_state;
 mod up_versions;
 mod volatile;
