@@ -166,7 +166,7 @@ fn a_failure_that_depends_on_the_state_comes_back_when_it_is_replayed() {
     for (rows, letters) in [(60, 0), (110, 1)] {
         sea.arrive(&world, rows);
         assert_eq!(world.run(["ingest"]).code, Some(0));
-        assert_eq!(world.json(&["dead-letter", "list"]).as_array().unwrap().len(), letters);
+        assert_eq!(world.json(&["dead-letter", "list"])["waiting"].as_array().unwrap().len(), letters);
     }
     let replayed = world.run(["plugin", "replay", "1"]);
     assert_eq!(replayed.code, Some(0), "{}{}", replayed.stdout, replayed.stderr);
