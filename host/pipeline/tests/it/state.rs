@@ -65,8 +65,8 @@ impl CleanPort for Seen {
             return Err(error);
         }
         let mut changes = StateChanges::default();
-        let is_new = |key: &Box<[u8]>| kept.get(key).is_none() && changes.0.insert(key.clone(), Some(Box::default())).is_none();
-        let keeps: Vec<bool> = self.keys.iter().map(is_new).collect();
+        let is_new = |key: &[u8]| kept.get(key).is_none() && changes.0.insert(Box::from(key), Some(Box::default())).is_none();
+        let keeps: Vec<bool> = self.keys.iter().map(|key| &**key).map(is_new).collect();
         let of = |wanted: bool| (0u32..).zip(&keeps).filter(move |(_, keep)| **keep == wanted).map(|(row, _)| row);
         let dropped = of(false).map(|row| (row, "seen".to_owned())).collect();
         let left = arrow::compute::filter_record_batch(&rows.rows, &BooleanArray::from(keeps.clone())).unwrap();
@@ -268,7 +268,7 @@ async fn a_part_that_is_cleaned_again_is_what_it_was() {
     assert_eq!(life.outcome(&pipeline).await, before);
 
     let out = repeated(&life.history);
-    let row = *out.iter().find(|row| life.history.rows[**row as usize][1] != "").unwrap();
+    let row = *out.iter().find(|row| !life.history.rows[**row as usize][1].is_empty()).unwrap();
     let again = readmit(&mut pipeline, &[row], "ada", "it is another one").await.unwrap();
     assert_eq!(again.rows_in, [row]);
     let after = life.outcome(&pipeline).await;
