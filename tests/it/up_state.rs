@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::host::{World, built};
+use crate::host::{World, built, own_folder};
 use crate::rows::{Chance, HEADER, Rows};
 use crate::scenarios::BASE;
 use crate::service::{Service, wait};
@@ -174,6 +174,21 @@ fn a_failure_that_depends_on_the_state_comes_back_when_it_is_replayed() {
     // With the whole of it in one file, anywhere.
     assert_eq!(world.run(["dead-letter", "show", "1", "--bundle", "failed.bundle"]).code, Some(0));
     assert_eq!(world.run(["plugin", "replay", "failed.bundle"]).code, Some(0));
+}
+
+#[test]
+fn the_author_is_told_that_state_is_where_it_should_be() {
+    let world = World::cold(BASE);
+    let folder = own_folder().parent().unwrap().join("plugins/dedup");
+    let component = built().plugins.join("dedup.wasm");
+    let told = world.json(&["plugin", "test", folder.to_str().unwrap(), "--component", component.to_str().unwrap()]);
+    let checks = told["checks"].as_array().unwrap();
+    let state = checks.iter().find(|check| check["check"] == "state").expect("it is checked");
+    assert_eq!(state["verdict"], "ok", "{state}");
+    assert!(
+        state["detail"].as_str().unwrap().starts_with("4 batches in a row, by one instance and by fresh ones: the same; 7 entries"),
+        "{state}"
+    );
 }
 
 #[test]

@@ -158,11 +158,11 @@ struct Ended {
 fn call_again(bundle: &Bundle, plugin: &Plugin) -> Result<Ended, Failure> {
     let call = &bundle.call;
     let rows = bundle.batch().map_err(|error| Failure::new(&error, error.hint()))?;
-    let limits: Option<PluginLimits> = call.circumstances.get("limits").and_then(|limits| serde_json::from_value(limits.clone()).ok());
+    let limits = limits_of(call, plugin.kind().default_limits());
     let settings = PluginSettings {
         config: call.config.clone(),
         grants: Grants::default(),
-        limits: limits.unwrap_or_else(|| plugin.kind().default_limits()),
+        limits,
         inputs: Arc::new(NoInputs),
         egress: Arc::new(NoEgress),
         clock: Arc::new(SystemClock),
@@ -187,6 +187,16 @@ fn call_again(bundle: &Bundle, plugin: &Plugin) -> Result<Ended, Failure> {
     };
     let last_words = if result.is_err() { cleaner.last_words().clone() } else { LastWords::default() };
     Ok(Ended { result, last_words })
+}
+
+/// The limits that a call was made under; those that a host of that time did not have are the defaults.
+fn limits_of(call: &FailedCall, mut limits: PluginLimits) -> PluginLimits {
+    for (key, value) in call.circumstances["limits"].as_object().into_iter().flatten() {
+        if let Some(value) = value.as_u64() {
+            limits.set(key, value);
+        }
+    }
+    limits
 }
 
 /// Whether the failure came back.
