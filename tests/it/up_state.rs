@@ -158,9 +158,9 @@ fn a_killed_host_neither_loses_nor_doubles_what_a_cleaner_remembers() {
 
 #[test]
 fn a_failure_that_depends_on_the_state_comes_back_when_it_is_replayed() {
-    // A list of keys may have 2,000 bytes: those of one batch fit, those of two do not.
+    // A list of keys may have 1,500 bytes: those of one batch fit, those of two do not.
     let world =
-        World::new(&settings().replace("[pipeline.harbour]\n", "[plugin.dedup]\nstate_value_bytes_max = 2000\n\n[pipeline.harbour]\n"));
+        World::new(&settings().replace("[pipeline.harbour]\n", "[plugin.dedup]\nstate_value_bytes_max = 1500\n\n[pipeline.harbour]\n"));
     world.write("input.csv", HEADER);
     let mut sea = Sea::new(7);
     for (rows, letters) in [(60, 0), (110, 1)] {
