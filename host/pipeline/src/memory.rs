@@ -105,6 +105,7 @@ impl Memory {
         keepers: &[u32],
     ) -> Result<Remembered, PipelineError> {
         if keepers.is_empty() {
+            self.newest = None;
             return Ok(Remembered::default());
         }
         if self.newest.as_ref().is_none_or(|newest| newest.chain != *chain) {
