@@ -31,5 +31,6 @@ mod up_reload;
 mod up_requests;
 mod up_settings;
 mod up_signed;
+mod up_state;
 mod up_versions;
 mod volatile;

@@ -73,6 +73,7 @@ pub fn clean_part(
         byte_count: file.bytes().len() as u64,
         event_time,
         quarantined,
+        state: Vec::new(),
     };
     Ok((part, file, rows))
 }

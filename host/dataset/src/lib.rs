@@ -30,6 +30,7 @@ mod read;
 mod readmitted;
 mod show;
 mod snapshot;
+mod state_file;
 mod typed;
 
 #[cfg(test)]
@@ -50,4 +51,5 @@ pub use read::{read_rows, read_snapshot};
 pub use readmitted::readmitted;
 pub use show::{ShownRow, shown_rows};
 pub use snapshot::{SnapshotRequest, plan_snapshot};
+pub use state_file::{decode_state, encode_state, layers_to_merge, merged_state};
 pub use typed::{TYPE_CHANGED_ROWS_MIN, Typed, typed};

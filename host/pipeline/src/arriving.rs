@@ -81,14 +81,14 @@ async fn clean_in_order(
 
 type Next = Option<(RawPart, Result<Attempt, PipelineError>)>;
 
-/// Keeps the part that is ready, if there is one, and makes the next one that comes at the same time.
+/// Keeps the part that is ready, if there is one, and makes the next one that comes: at the same time where it can be.
 async fn keep_and_make(
     cleaning: &mut Cleaning<'_>,
     ready: Option<Ready>,
     waiting: &mut Receiver<(RawPart, Typed)>,
 ) -> (Result<Option<Made>, PipelineError>, Next) {
     let stores = cleaning.stores;
-    let (mut deriving, mut keeping) = cleaning.apart();
+    let Some((mut deriving, mut keeping)) = cleaning.apart() else { return keep_then_make(cleaning, ready, waiting).await };
     let keep = async {
         let Some(Ready { raw, leased, derived }) = ready else { return Ok(None) };
         let kept = keeping.keep(&raw, derived, leased.as_ref(), Vec::new()).await;
@@ -103,4 +103,22 @@ async fn keep_and_make(
         Some((raw, attempt))
     };
     tokio::join!(keep, make)
+}
+
+/// The same, one after the other.
+async fn keep_then_make(
+    cleaning: &mut Cleaning<'_>,
+    ready: Option<Ready>,
+    waiting: &mut Receiver<(RawPart, Typed)>,
+) -> (Result<Option<Made>, PipelineError>, Next) {
+    let kept = match ready {
+        Some(Ready { raw, leased, derived }) => cleaning.end(&raw, Attempt { leased, derived: Ok(derived) }).await.map(Some),
+        None => Ok(None),
+    };
+    if kept.is_err() {
+        return (kept, None);
+    }
+    let Some((raw, typed)) = waiting.recv().await else { return (kept, None) };
+    let attempt = cleaning.attempt(&raw, Some(typed)).await;
+    (kept, Some((raw, attempt)))
 }

@@ -10,17 +10,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::json;
-use tidegate_dataset::{PartCache, Typed, encode_raw};
+use tidegate_dataset::{PartCache, Typed, encode_raw, encode_state};
 use tidegate_sandbox::Alert;
 use tidegate_store::{Blob, Leased, WorkUnit, Write};
-use tidegate_vocab::{Batch, CleanPart, Digest, PluginName, RawPart, Timestamp};
+use tidegate_vocab::{Batch, CleanPart, Digest, PipelineId, PluginName, RawPart, Timestamp};
 
 use crate::alerts::{dead_letter_alert, quarantine_alert};
-use crate::bundle::{Bundle, FailedCall};
+use crate::bundle::{Bundle, FailedCall, SeenCounts};
 use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::ingest::{Derived, Failed, FailedStep, derive};
 use crate::kept::Kept;
+use crate::memory::{Memory, Remembered, Step, keepers};
 use crate::quarantine::Behind;
 use crate::strikes::{Ledger, Strike};
 use crate::{CleanPort, Pipeline, PipelineError, PluginStep, Settings, Stores};
@@ -37,6 +39,7 @@ pub(crate) struct Cleaning<'a> {
     pub parts: &'a PartCache,
     pub ledger: &'a mut Kept<Ledger>,
     pub letters: &'a mut Kept<DeadLetters>,
+    pub memory: &'a mut Memory,
     /// Alerts that are to be sent.
     pub alerts: &'a mut Vec<Alert>,
 }
@@ -69,6 +72,7 @@ impl<'a> Cleaning<'a> {
             parts: &pipeline.parts,
             ledger: &mut pipeline.ledger,
             letters: &mut pipeline.letters,
+            memory: &mut pipeline.memory,
             alerts: &mut pipeline.alerts_due,
         }
     }
@@ -86,10 +90,11 @@ impl<'a> Cleaning<'a> {
         self.keep(raw, derived, None, None).await
     }
 
-    /// Cleans a part and keeps nothing.
-    async fn attempt(&mut self, raw: &RawPart, in_memory: Option<Typed>) -> Result<Attempt, PipelineError> {
-        let (mut deriving, _) = self.apart();
-        deriving.attempt(raw, in_memory).await
+    /// Leases a part's work unit and cleans the part; nothing is kept.
+    pub(crate) async fn attempt(&mut self, raw: &RawPart, in_memory: Option<Typed>) -> Result<Attempt, PipelineError> {
+        self.callable()?;
+        let leased = lease(self.stores, &self.settings.id, &self.behind.chain, raw).await?;
+        Ok(Attempt { leased, derived: self.derive(raw, in_memory).await })
     }
 
     /// Keeps what came of an attempt: a part, a dead letter or a strike.
@@ -113,18 +118,42 @@ impl<'a> Cleaning<'a> {
         Ok(())
     }
 
-    /// What makes parts and what keeps them, so that one part can be made while the one before is kept.
-    pub(crate) fn apart(&mut self) -> (Deriving<'_>, Keeping<'_>) {
-        let Cleaning { settings, stores, behind, cleaners, parts, ledger, letters, .. } = self;
-        (Deriving { settings, stores, behind, cleaners, ledger }, Keeping { settings, stores, parts, letters })
+    /// What makes parts and what keeps them, so that one part can be made while the one before is kept. `None` where a cleaner keeps
+    /// state: what it makes of a part depends on what was kept with the one before.
+    pub(crate) fn apart(&mut self) -> Option<(Deriving<'_>, Keeping<'_>)> {
+        if !keepers(self.cleaners).is_empty() {
+            return None;
+        }
+        let Cleaning { settings, stores, behind, cleaners, parts, ledger, letters, memory, .. } = self;
+        Some((Deriving { settings, stores, behind, cleaners, ledger }, Keeping { settings, stores, behind, parts, letters, memory }))
+    }
+
+    fn keeping(&mut self) -> Keeping<'_> {
+        let Cleaning { settings, stores, behind, parts, letters, memory, .. } = self;
+        Keeping { settings, stores, behind, parts, letters, memory }
     }
 
     fn callable(&self) -> Result<(), PipelineError> {
         self.cleaners.iter().try_for_each(|cleaner| cleaner.callable("cleaner", self.ledger))
     }
 
+    /// What becomes of a part whose turn it is.
     async fn derive(&mut self, raw: &RawPart, in_memory: Option<Typed>) -> Result<Derived, Failed> {
-        derive(self.settings, self.stores, &self.behind, self.cleaners, raw, in_memory).await
+        let (stores, id, chain) = (self.stores, &self.settings.id, self.behind.chain);
+        let keepers = keepers(self.cleaners);
+        let remembered = self.memory.newest(stores, id, &chain, &keepers).await?;
+        let behind = Behind { remembered, ..self.behind.clone() };
+        derive(self.settings, self.stores, &behind, self.cleaners, raw, in_memory).await
+    }
+
+    /// What becomes of a part that had its turn, or will have it: nothing of it is kept.
+    async fn derive_aside(&mut self, raw: &RawPart) -> Result<Derived, Failed> {
+        let keep_state = !keepers(self.cleaners).is_empty();
+        let (id, chain) = (&self.settings.id, self.behind.chain);
+        let remembered = if keep_state { Remembered::of_raw(raw, id, &chain, self.stores).await? } else { None };
+        let Some(remembered) = remembered else { return self.derive(raw, None).await };
+        let behind = Behind { remembered, ..self.behind.clone() };
+        derive(self.settings, self.stores, &behind, self.cleaners, raw, None).await
     }
 
     /// Commits a cleaned part; with `flaky`, the failure that came before it, which is charged in the same commit.
@@ -141,8 +170,8 @@ impl<'a> Cleaning<'a> {
             writes.push(self.ledger.write(ledger)?);
             writes.extend(writes_of.iter().cloned());
         }
-        let (_, mut keeping) = self.apart();
-        let part = keeping.keep(raw, derived, leased, writes).await?;
+        let part = self.keeping().keep(raw, derived, leased, writes).await?;
+        self.memory.gauge(&self.settings.id, self.cleaners);
         if let Some((ledger, _)) = charged {
             self.ledger.committed(ledger);
         }
@@ -163,7 +192,7 @@ impl<'a> Cleaning<'a> {
                 Err(second) => second,
             },
         };
-        if failed.at.is_some() && self.witness_passes(raw).await? {
+        if failed.at.is_some() && !failed.error.is_about_state() && self.witness_passes(raw).await? {
             return self.set_aside(raw, failed, leased).await;
         }
         if let Some((ledger, mut writes)) = self.charge(raw, &failed) {
@@ -181,7 +210,7 @@ impl<'a> Cleaning<'a> {
         let before = parts.iter().rev().filter(|part| part.first_row < raw.first_row).find(fit);
         let after = parts.iter().filter(|part| part.first_row > raw.first_row).find(fit);
         let Some(witness) = before.or(after).cloned() else { return Ok(false) };
-        Ok(self.derive(&witness, None).await.is_ok())
+        Ok(self.derive_aside(&witness).await.is_ok())
     }
 
     /// Makes a dead letter of a part.
@@ -191,7 +220,7 @@ impl<'a> Cleaning<'a> {
         let (now, id) = (self.stores.clock.now(), &self.settings.id);
         let text = error.own_words();
         let bundle = bundle(self.settings, cleaner, raw, &step, &error, now)?;
-        let (component, file) = (bundle.component.clone(), Bundle { component: bytes::Bytes::new(), ..bundle }.encode());
+        let (component, file) = (bundle.component.clone(), Bundle { component: Bytes::new(), ..bundle }.encode());
         let letter = DeadLetter {
             number: 0,
             first_row: raw.first_row,
@@ -262,7 +291,7 @@ pub(crate) struct Attempt {
     pub derived: Result<Derived, Failed>,
 }
 
-/// What it takes to make cleaned parts.
+/// What it takes to make cleaned parts of cleaners that keep no state.
 pub(crate) struct Deriving<'a> {
     settings: &'a Arc<Settings>,
     stores: &'a Stores,
@@ -272,29 +301,29 @@ pub(crate) struct Deriving<'a> {
 }
 
 impl Deriving<'_> {
-    /// Leases a part's work unit and cleans the part.
+    /// As [`Cleaning::attempt`].
     pub(crate) async fn attempt(&mut self, raw: &RawPart, in_memory: Option<Typed>) -> Result<Attempt, PipelineError> {
         self.cleaners.iter().try_for_each(|cleaner| cleaner.callable("cleaner", self.ledger))?;
-        let leased = self.lease(raw).await?;
+        let leased = lease(self.stores, &self.settings.id, &self.behind.chain, raw).await?;
         let derived = derive(self.settings, self.stores, self.behind, self.cleaners, raw, in_memory).await;
         Ok(Attempt { leased, derived })
     }
+}
 
-    async fn lease(&self, raw: &RawPart) -> Result<Option<Leased>, PipelineError> {
-        let (queue, fence, id, chain) = (&self.stores.queue, self.stores.fence, &self.settings.id, self.behind.chain);
-        let key = Digest::of_fields([&chain.as_bytes()[..], raw.digest.as_bytes(), &raw.first_row.to_le_bytes()]);
-        let plan = json!({ "chain": chain, "raw": raw.digest, "first_row": raw.first_row }).to_string().into_bytes();
-        queue.enqueue(fence, id, WorkUnit { key, plan }).await?;
-        let now = self.stores.clock.now();
-        // Units come in the order in which raw parts do, so the oldest free one is this one. If it is not, somebody else is at work
-        // on it: doing it here too gives the same part, but only the holder of the lease completes it.
-        match queue.lease(fence, id, "ingest", now, now.plus_micros(CLEAN_LEASE_US)).await? {
-            Some(other) if other.unit.key != key => {
-                queue.release(&other).await?;
-                Ok(None)
-            }
-            leased => Ok(leased),
+async fn lease(stores: &Stores, id: &PipelineId, chain: &Digest, raw: &RawPart) -> Result<Option<Leased>, PipelineError> {
+    let (queue, fence) = (&stores.queue, stores.fence);
+    let key = Digest::of_fields([&chain.as_bytes()[..], raw.digest.as_bytes(), &raw.first_row.to_le_bytes()]);
+    let plan = json!({ "chain": chain, "raw": raw.digest, "first_row": raw.first_row }).to_string().into_bytes();
+    queue.enqueue(fence, id, WorkUnit { key, plan }).await?;
+    let now = stores.clock.now();
+    // Units come in the order in which raw parts do, so the oldest free one is this one. If it is not, somebody else is at work
+    // on it: doing it here too gives the same part, but only the holder of the lease completes it.
+    match queue.lease(fence, id, "ingest", now, now.plus_micros(CLEAN_LEASE_US)).await? {
+        Some(other) if other.unit.key != key => {
+            queue.release(&other).await?;
+            Ok(None)
         }
+        leased => Ok(leased),
     }
 }
 
@@ -302,8 +331,10 @@ impl Deriving<'_> {
 pub(crate) struct Keeping<'a> {
     settings: &'a Arc<Settings>,
     stores: &'a Stores,
+    behind: &'a Behind,
     parts: &'a PartCache,
     letters: &'a mut Kept<DeadLetters>,
+    memory: &'a mut Memory,
 }
 
 impl Keeping<'_> {
@@ -311,12 +342,15 @@ impl Keeping<'_> {
     pub(crate) async fn keep(
         &mut self,
         raw: &RawPart,
-        Derived { part, file, rows }: Derived,
+        Derived { part, file, rows, changes }: Derived,
         leased: Option<&Leased>,
         mut writes: Vec<Write>,
     ) -> Result<CleanPart, PipelineError> {
         self.stores.blobs.put_blob(file).await?;
         writes.push(Write::CleanPart(part.clone()));
+        // The state of the cleaners moves with the part, in one commit.
+        let step = self.memory.step(self.stores, &self.behind.chain, changes).await?;
+        writes.extend(step.as_ref().map(Step::write));
         let mut letters = DeadLetters::clone(self.letters);
         let letter = letters.take(raw.first_row);
         if let Some(letter) = &letter {
@@ -325,7 +359,13 @@ impl Keeping<'_> {
             let body = json!({ "number": letter.number, "plugin": letter.plugin, "rows": rows });
             writes.push(Write::Journal { kind: "dead-letter-cleaned".to_owned(), body });
         }
-        self.stores.meta.commit(self.stores.fence, &self.settings.id, self.stores.clock.now(), writes).await?;
+        if let Err(error) = self.stores.meta.commit(self.stores.fence, &self.settings.id, self.stores.clock.now(), writes).await {
+            self.memory.forget();
+            return Err(error.into());
+        }
+        if let Some(step) = step {
+            self.memory.committed(step);
+        }
         if letter.is_some() {
             self.letters.committed(letters);
         }
@@ -394,6 +434,8 @@ fn bundle(
     let encoded = |rows: &Batch| encode_raw(rows).map_err(|source| PipelineError::Dataset { first_row: raw.first_row, last_row, source });
     let rows = Blob::new(encoded(&step.rows)?);
     let log = step.last_words.log.iter().map(|line| (line.level.word().to_owned(), line.message.clone())).collect();
+    let state = step.seen.as_ref().map_or_else(Bytes::new, |seen| encode_state(&seen.read));
+    let seen = step.seen.as_ref();
     let call = FailedCall {
         host_version: env!("CARGO_PKG_VERSION").to_owned(),
         pipeline: settings.id.clone(),
@@ -403,6 +445,7 @@ fn bundle(
         config: cleaner.config.clone(),
         circumstances: cleaner.circumstances.clone(),
         damage: cleaner.damage,
+        state: seen.map(|seen| SeenCounts { digest: Digest::of(&state), entries: seen.entry_count, bytes: seen.byte_count }),
         first_row: raw.first_row,
         row_count: raw.row_count,
         at,
@@ -411,5 +454,5 @@ fn bundle(
         log,
         backtrace: step.last_words.backtrace.clone(),
     };
-    Ok(Bundle { call, rows: rows.bytes().clone(), component: cleaner.component.clone() })
+    Ok(Bundle { call, rows: rows.bytes().clone(), component: cleaner.component.clone(), state })
 }

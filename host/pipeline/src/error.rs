@@ -116,6 +116,14 @@ pub enum PipelineError {
         /// Why.
         source: serde_json::Error,
     },
+    /// What a cleaner keeps from batch to batch does not parse.
+    #[error("could not read what a cleaner remembers, from layer {layer} of its state")]
+    ReadMemory {
+        /// The digest of the layer's file.
+        layer: Digest,
+        /// Why.
+        source: DatasetError,
+    },
     /// An operator asked for something that the state of a version does not allow.
     #[error("{version} cannot become champion: {why}")]
     NotPromotable {
@@ -197,6 +205,12 @@ impl PipelineError {
         self.is_fault() || matches!(self, PipelineError::Plugin { source, .. } if source.is_final_refusal())
     }
 
+    /// Whether a cleaner's state has grown too large: no batch is to blame for what all of them have left there.
+    pub(crate) fn is_about_state(&self) -> bool {
+        let grown = ["state_entries_max", "state_bytes_max"];
+        matches!(self, PipelineError::Plugin { source: CallError::OverLimit { limit, .. }, .. } if grown.contains(limit))
+    }
+
     /// How a call ended, in a word.
     pub fn outcome(&self) -> &'static str {
         match self {
@@ -242,6 +256,10 @@ impl PipelineError {
             PipelineError::Judge { source, .. } => source.hint(),
             PipelineError::Missing { .. } => Some("restore the state folder from a backup".to_owned()),
             PipelineError::ReadState { .. } => Some("the state folder was written by another version of Tidegate".to_owned()),
+            PipelineError::ReadMemory { .. } => Some(
+                "restore the state folder from a backup; with another `config` the cleaners begin anew, and clean every part again"
+                    .to_owned(),
+            ),
             PipelineError::NotPromotable { .. } => Some("`tidegate models` lists the versions and their states".to_owned()),
             PipelineError::NotImportable { .. } => {
                 Some("`tidegate export VERSION FOLDER` shows what the two files look like; the contract is in `tidegate.toml`".to_owned())

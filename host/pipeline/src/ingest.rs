@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tidegate_dataset::{CleanerStep, DatasetError, KnownTime, Typed, clean_part, decode_raw, encode_raw, readmitted, typed};
 use tidegate_sandbox::{CallError, Cleaned, LastWords, Pull};
 use tidegate_store::{Blob, Write};
-use tidegate_vocab::{Batch, CleanPart, Contract, DType, RawPart, Role, Timestamp};
+use tidegate_vocab::{Batch, CleanPart, Contract, DType, RawPart, Role, StateChanges, StateEntries, StateSeen, Timestamp};
 
 use crate::arriving::clean_arriving;
 use crate::blame::{Cleaning, Made};
@@ -75,7 +75,8 @@ impl Pipeline {
         let Pipeline { settings, stores, plugins, parts, source_open, rows_total, rows_cleaned, ledger, letters, .. } = self;
         let (observer, pending, last_event_time) = (&mut self.observer, &mut self.pending, &mut self.last_event_time);
         let (source, cleaners, alerts) = (&mut plugins.source, &mut plugins.cleaners, &mut self.alerts_due);
-        let cleaning = Cleaning { settings, stores, behind, cleaners, parts, ledger, letters, alerts };
+        let memory = &mut self.memory;
+        let cleaning = Cleaning { settings, stores, behind, cleaners, parts, ledger, letters, memory, alerts };
         let mut ahead = None;
         let fetching = async {
             let (mut ingested, mut unsent) = (Ingested::default(), None);
@@ -237,11 +238,16 @@ async fn store_raw(
     Ok((RawPart { digest, first_row, row_count, byte_count, polled_at }, typed))
 }
 
-/// A cleaned part of which nothing is kept yet.
+/// What became of a raw part; nothing of it is kept yet.
 pub(crate) struct Derived {
+    /// The cleaned part.
     pub part: CleanPart,
+    /// Its file.
     pub file: Blob,
+    /// Its rows.
     pub rows: Batch,
+    /// What cleaners that keep state are to remember besides, by place.
+    pub changes: Vec<(u32, StateChanges)>,
 }
 
 /// A part that could not be cleaned.
@@ -259,6 +265,8 @@ pub(crate) struct FailedStep {
     pub rows: Batch,
     /// What it left behind.
     pub last_words: LastWords,
+    /// What it was lent of its state, as far as it looked at that; `None` for one that keeps none.
+    pub seen: Option<StateSeen>,
 }
 
 impl<E: Into<PipelineError>> From<E> for Failed {
@@ -309,11 +317,13 @@ fn run_chain(
 ) -> Result<Derived, Failed> {
     let in_rows = |source| PipelineError::Dataset { first_row: raw.first_row, last_row: raw.first_row + raw.row_count - 1, source };
     let mut rows = typed.rows.clone();
-    let mut steps: Vec<CleanerStep> = Vec::with_capacity(cleaners.len());
+    let (mut steps, mut changes) = (Vec::<CleanerStep>::with_capacity(cleaners.len()), Vec::new());
     // The pipeline's number of each row that is still there.
     let mut numbers: Vec<u64> = typed.row_index.iter().map(|row| raw.first_row + u64::from(*row)).collect();
     for (place, cleaner) in cleaners.iter_mut().enumerate() {
-        let cleaned = clean_once(settings, place, cleaner, raw, &rows)?;
+        let kept = behind.remembered.of(place);
+        let (cleaned, changed) = clean_once(settings, place, cleaner, raw, &rows, kept)?;
+        changes.extend(kept.map(|_| (place as u32, changed)));
         let step = CleanerStep { cleaner: cleaner.name.to_string(), kept: cleaned.kept, dropped: cleaned.dropped };
         let lets_in = behind.readmitted.from(cleaner.name.as_str(), raw.first_row, raw.first_row + raw.row_count);
         let step = if lets_in.is_empty() {
@@ -329,8 +339,10 @@ fn run_chain(
         steps.push(step);
     }
     let known = if settings.contract.time.is_some() { KnownTime::AfterDelay } else { KnownTime::WhenPolled };
-    let (part, file, rows) = clean_part(raw, &behind.chain, known, &settings.contract, typed, &steps, &rows).map_err(in_rows)?;
-    Ok(Derived { part, file, rows })
+    let made = clean_part(raw, &behind.chain, known, &settings.contract, typed, &steps, &rows).map_err(in_rows)?;
+    let (part, file, rows) = made;
+    let part = CleanPart { state: behind.remembered.layers.clone(), ..part };
+    Ok(Derived { part, file, rows, changes })
 }
 
 /// One call of a cleaner, measured.
@@ -340,12 +352,20 @@ fn clean_once(
     cleaner: &mut PluginStep<dyn CleanPort>,
     raw: &RawPart,
     rows: &Batch,
-) -> Result<Cleaned, Failed> {
+    kept: Option<&Arc<StateEntries>>,
+) -> Result<(Cleaned, StateChanges), Failed> {
     let plugin = cleaner.name.clone();
     let port = cleaner.port.as_mut().ok_or(PipelineError::Thread { step: "cleaner" })?;
-    let step = |last_words| Some(Box::new(FailedStep { cleaner: place, rows: rows.clone(), last_words }));
-    let cleaned = match port.clean(rows) {
-        Ok(cleaned) => cleaned,
+    let called = match kept {
+        Some(kept) => port.clean_keeping(rows, kept),
+        None => port.clean(rows).map(|cleaned| (cleaned, StateChanges::default())),
+    };
+    let step = |last_words| {
+        let seen = kept.map(|kept| kept.seen(port.state_keys()));
+        Some(Box::new(FailedStep { cleaner: place, rows: rows.clone(), last_words, seen }))
+    };
+    let (cleaned, changes) = match called {
+        Ok(called) => called,
         Err(source) => {
             return Err(Failed { at: step(port.last_words()), error: PipelineError::Plugin { plugin, step: "cleaner", source } });
         }
@@ -353,7 +373,7 @@ fn clean_once(
     let done = DamageDone::of(rows, &cleaned);
     done.count(&settings.id, &plugin);
     match cleaner.damage.breach(&done) {
-        None => Ok(cleaned),
+        None => Ok((cleaned, changes)),
         Some(breach) => {
             let (first_row, last_row) = (raw.first_row, raw.first_row + raw.row_count - 1);
             Err(Failed { at: step(LastWords::default()), error: PipelineError::Damage { plugin, first_row, last_row, breach } })

@@ -25,6 +25,7 @@ mod ingest;
 mod judge;
 mod kept;
 mod loop_state;
+mod memory;
 mod models;
 mod monitor;
 mod operator;
@@ -44,7 +45,7 @@ mod training;
 
 pub use backoff::{BACKOFF_MS, Backoff, RETRY_AFTER_MS_MAX};
 pub use backtest::{Backtest, BacktestSettings, Mark, MarkKind, backtest};
-pub use bundle::{Bundle, FailedCall, NotABundle};
+pub use bundle::{Bundle, FailedCall, NotABundle, SeenCounts};
 pub use contract::{accept_contract, accepted_contract};
 pub use damage::{DAMAGE_ROWS_MIN, DamageBounds, DamageBreach, DamageDone};
 pub use dead_letters::{DeadLetter, DeadLetters, DroppedRows, Retried, dead_letters, drop_dead_letter, retry_dead_letters};

@@ -14,6 +14,7 @@ use crate::alerts::Unsent;
 use crate::dead_letters::{self, DeadLetters};
 use crate::ingest::Pending;
 use crate::kept::Kept;
+use crate::memory::{Memory, keepers};
 use crate::models::Models;
 use crate::pending::pending_of;
 use crate::ports::cleaner_settings;
@@ -84,6 +85,8 @@ pub struct Pipeline {
     /// Alerts that are to be sent, and those that wait to be sent again.
     pub(crate) alerts_due: Vec<Alert>,
     pub(crate) unsent: VecDeque<Unsent>,
+    /// What the cleaners that keep state remember.
+    pub(crate) memory: Memory,
     /// Rows that people let in again, and the revision of that in the store.
     pub(crate) readmitted: Arc<Readmitted>,
     pub(crate) readmitted_revision: Option<u64>,
@@ -109,7 +112,7 @@ impl Pipeline {
         };
         let ledger = Kept::of(&*stores.meta, &settings.id, strikes::KEY).await?;
         let letters = Kept::of(&*stores.meta, &settings.id, dead_letters::KEY).await?;
-        let backlog = Backlog::of(&settings, &stores, &state, &chain, &letters).await?;
+        let backlog = Backlog::of(&settings, &stores, &state, &chain, &letters, &keepers(&plugins.cleaners)).await?;
         let late = late_labels(&settings, &stores, &state, backlog.rows_total).await?;
         let (readmitted_revision, readmitted) = Readmitted::of(&*stores.meta, &settings.id).await?;
         Ok(Pipeline {
@@ -135,6 +138,7 @@ impl Pipeline {
             letters,
             alerts_due: Vec::new(),
             unsent: VecDeque::new(),
+            memory: Memory::default(),
             readmitted: Arc::new(readmitted),
             readmitted_revision,
         })
@@ -199,7 +203,8 @@ impl Pipeline {
     }
 
     /// Puts plugins in the place of those of their name, between two events: all of them or none. Rows that arrive from now on, and
-    /// those that the next snapshot and the rows not yet scored need, go through the new ones.
+    /// those that the next snapshot and the rows not yet scored need, go through the new ones; behind cleaners of which one keeps
+    /// state, all rows that are there.
     ///
     /// # Errors
     /// What the store could not read; the old plugins stay then.
@@ -212,7 +217,8 @@ impl Pipeline {
         }
         if cleaner_moved {
             let chain = chain_of(&self.plugins, &self.settings);
-            match Backlog::of(&self.settings, &self.stores, &self.state, &chain, &self.letters).await {
+            let keepers = keepers(&self.plugins.cleaners);
+            match Backlog::of(&self.settings, &self.stores, &self.state, &chain, &self.letters, &keepers).await {
                 Ok(backlog) => {
                     self.chain = chain;
                     self.pending = backlog.pending;
@@ -318,13 +324,18 @@ impl Backlog {
         state: &LoopState,
         chain: &Digest,
         letters: &DeadLetters,
+        keepers: &[u32],
     ) -> Result<Backlog, PipelineError> {
         let raw = stores.meta.raw_parts(&settings.id, 0).await?;
         let cleaned = stores.meta.clean_parts(&settings.id, chain, 0).await?;
         let set_aside = raw.iter().map(|part| part.first_row).filter(|first_row| letters.holds(*first_row, chain));
         let done: std::collections::HashSet<u64> = cleaned.iter().map(|part| part.first_row).chain(set_aside).collect();
         let rows_total = raw.last().map_or(0, |part| part.first_row + part.row_count);
-        let pending = pending_of(&*stores.meta, settings, state, raw, &done).await?;
+        let pending = match keepers.is_empty() {
+            true => pending_of(&*stores.meta, settings, state, raw, &done).await?,
+            // What such a cleaner makes of a part depends on all parts before it, so that it is given every one.
+            false => raw.into_iter().filter(|part| !done.contains(&part.first_row)).collect(),
+        };
         let pending: Pending = pending.into_iter().map(|part| (part, None)).collect();
         let rows_cleaned = pending.front().map_or(rows_total, |(part, _)| part.first_row);
         let last_event_time = cleaned.last().and_then(|part| part.event_time).map(|(_, last)| last);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_sandbox::{Alert, Alerter, CallError, Cleaned, Cleaner, Evaluator, LastWords, Pull, Source};
 use tidegate_store::{Blobs, Feedback, Fence, MetaStore, WorkQueue};
-use tidegate_vocab::{Batch, Clock, Digest, MetricInfo, MetricTerms, PluginName};
+use tidegate_vocab::{Batch, Clock, Digest, MetricInfo, MetricTerms, PluginName, StateChanges, StateEntries};
 
 use crate::DamageBounds;
 
@@ -30,6 +30,24 @@ pub trait CleanPort: Send {
     /// # Errors
     /// The plugin's, or the host's when it stopped the plugin.
     fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError>;
+
+    /// Whether what it makes of a batch depends on the batches before, as its state tells them.
+    fn keeps_state(&self) -> bool {
+        false
+    }
+
+    /// The same for one that keeps state, with what was kept until now; and what is to be kept besides.
+    ///
+    /// # Errors
+    /// The plugin's, or the host's when it stopped the plugin.
+    fn clean_keeping(&mut self, rows: &Batch, _kept: &Arc<StateEntries>) -> Result<(Cleaned, StateChanges), CallError> {
+        Ok((self.clean(rows)?, StateChanges::default()))
+    }
+
+    /// The keys of its state that the last call used, however it ended.
+    fn state_keys(&self) -> Vec<Box<[u8]>> {
+        Vec::new()
+    }
 
     /// What the plugin left behind in the last call that ended badly.
     fn last_words(&self) -> LastWords {
@@ -94,6 +112,13 @@ pub fn cleaner_settings(config: &serde_json::Value, columns: Option<&serde_json:
         // A configuration is an object, so that a list is none.
         Some(columns) => serde_json::json!([config, columns]),
         None => config.clone(),
+    }
+}
+
+impl PluginStep<dyn CleanPort> {
+    /// Whether what it makes of a batch depends on the batches before.
+    pub fn keeps_state(&self) -> bool {
+        self.port.as_ref().is_some_and(|port| port.keeps_state())
     }
 }
 
@@ -163,6 +188,18 @@ impl SourcePort for Source {
 impl CleanPort for Cleaner {
     fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError> {
         Cleaner::clean(self, rows)
+    }
+
+    fn keeps_state(&self) -> bool {
+        Cleaner::keeps_state(self)
+    }
+
+    fn clean_keeping(&mut self, rows: &Batch, kept: &Arc<StateEntries>) -> Result<(Cleaned, StateChanges), CallError> {
+        Cleaner::clean_keeping(self, rows, kept)
+    }
+
+    fn state_keys(&self) -> Vec<Box<[u8]>> {
+        Cleaner::state_keys(self)
     }
 
     fn last_words(&self) -> LastWords {

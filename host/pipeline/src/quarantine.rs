@@ -14,7 +14,9 @@ use tidegate_dataset::BY_CONTRACT;
 use tidegate_store::{MetaStore, Upkeep, Write};
 use tidegate_vocab::{CleanPart, Digest, PipelineId, RawPart, Timestamp};
 
+use crate::blame::Cleaning;
 use crate::ingest::derive;
+use crate::memory::Remembered;
 use crate::{Event, Pipeline, PipelineError};
 
 /// The name of the rows that were let in again in the store.
@@ -47,6 +49,8 @@ pub struct Readmitted {
 pub(crate) struct Behind {
     pub chain: Digest,
     pub readmitted: Arc<Readmitted>,
+    /// What its cleaners remember of the batches before.
+    pub remembered: Remembered,
 }
 
 impl Readmitted {
@@ -115,10 +119,10 @@ pub async fn readmit(pipeline: &mut Pipeline, rows: &[u64], by: &str, reason: &s
         return Ok(CleanedAgain::default());
     }
     let readmitted = Arc::new(readmitted);
-    let behind = Behind { chain: pipeline.chain, readmitted: Arc::clone(&readmitted) };
+    let behind = Behind { readmitted: Arc::clone(&readmitted), ..pipeline.behind() };
     let (mut again, mut writes) = (CleanedAgain::default(), Vec::new());
     for (raw, before) in parts_of(pipeline, &rows).await? {
-        let part = derive_again(pipeline, &behind, &raw).await?;
+        let part = derive_again(pipeline, &behind, &raw, &before).await?;
         let out = out_of(&part);
         let broken = out.iter().find(|(row, by, _)| by == BY_CONTRACT && rows.contains(row));
         if let Some((row, _, why)) = broken {
@@ -154,14 +158,12 @@ pub async fn clean_again(pipeline: &mut Pipeline, upkeep: &dyn Upkeep) -> Result
         let present = own.get(&raw.first_row);
         let part = match present {
             Some(part) if part.chain != before.chain => part.clone(),
-            _ => derive_again(pipeline, &behind, &raw).await?,
+            Some(part) => derive_again(pipeline, &behind, &raw, part).await?,
+            // Committed by that.
+            None => Cleaning::of(pipeline).clean_without_blame(&raw).await?,
         };
-        let write = match present {
-            Some(present) if *present == part => None,
-            Some(present) => Some(Write::ReplaceCleanPart { expected: present.digest, part: part.clone() }),
-            None => Some(Write::CleanPart(part.clone())),
-        };
-        if let Some(write) = write {
+        if let Some(present) = present.filter(|present| **present != part) {
+            let write = Write::ReplaceCleanPart { expected: present.digest, part: part.clone() };
             stores.meta.commit(stores.fence, &id, pipeline.now(), vec![write]).await?;
         }
         again.note(before, &part, out_of(&part));
@@ -198,15 +200,17 @@ impl CleanedAgain {
 
 impl Pipeline {
     pub(crate) fn behind(&self) -> Behind {
-        Behind { chain: self.chain, readmitted: Arc::clone(&self.readmitted) }
+        Behind { chain: self.chain, readmitted: Arc::clone(&self.readmitted), remembered: Remembered::default() }
     }
 }
 
-async fn derive_again(pipeline: &mut Pipeline, behind: &Behind, raw: &RawPart) -> Result<CleanPart, PipelineError> {
+/// Cleans a part again as it was cleaned before: the cleaners remember what they did then, and what they change of it is not kept.
+async fn derive_again(pipeline: &mut Pipeline, behind: &Behind, raw: &RawPart, before: &CleanPart) -> Result<CleanPart, PipelineError> {
     for cleaner in &pipeline.plugins.cleaners {
         cleaner.callable("cleaner", &pipeline.ledger)?;
     }
-    let derived = derive(&pipeline.settings, &pipeline.stores, behind, &mut pipeline.plugins.cleaners, raw, None).await;
+    let behind = Behind { remembered: Remembered::at(before, &pipeline.stores).await?, ..behind.clone() };
+    let derived = derive(&pipeline.settings, &pipeline.stores, &behind, &mut pipeline.plugins.cleaners, raw, None).await;
     let derived = derived.map_err(|failed| failed.error)?;
     pipeline.stores.blobs.put_blob(derived.file).await?;
     Ok(derived.part)

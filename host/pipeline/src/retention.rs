@@ -4,9 +4,10 @@
 //! row numbers go on. **What the loop needs**: the newest rows that the present chain kept, as many as a window with room has; rows
 //! that were not scored yet; rows that judge the open run's version. Of the champion, the anchor, the version that a rollback goes
 //! to, the versions that answered for rows still to be scored and every version that is not decided about: weights, manifest,
-//! serving cleaners, the parts of its snapshot and the terms of the decisions about it. Whatever a piece of the loop's state names.
+//! serving cleaners, the parts of its snapshot and the terms of the decisions about it. Whatever a piece of the loop's state names;
+//! what the cleaners of a chain that is kept remember, also of parts that went.
 //!
-//! **What goes**: cleaned parts of chains that are not in use, since they can be derived again; with `retention_days`, older parts
+//! **What goes**: cleaned parts and state of chains that are not in use, since they can be derived again; with `retention_days`, older parts
 //! (by the latest event time of their rows, else by when they were polled), older predictions with the labels of rows that were
 //! never ingested, and the files of other versions; over `disk_bytes_max`, the oldest of these parts and then of these files
 //! whatever their age. Rows go from the oldest on, in whole parts, with their late labels.
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tidegate_store::{Feedback, Upkeep, Write, digests_in, named_blobs};
+use tidegate_store::{Feedback, MetaStore, Upkeep, Write, digests_in, layers_of, named_blobs};
 use tidegate_vocab::{Alias, CleanPart, Decision, Digest, ModelVersion, PipelineId, RawPart, Timestamp, VersionNo, VersionState};
 
 use crate::pending::{newest, unfinished_from, window_with_room};
@@ -327,10 +328,12 @@ impl Held {
                 chains.push(chain);
                 continue;
             }
+            pinned.extend(state_files(&**meta, id, &chain).await?);
             for part in meta.clean_parts(id, &chain, 0).await? {
-                names.entry(part.first_row).or_default().push(part.digest);
+                names.entry(part.first_row).or_default().extend(layers_of(&part.state).chain([part.digest]));
             }
         }
+        pinned.extend(state_files(&**meta, id, &subject.chain).await?);
         let clean: BTreeMap<u64, CleanPart> = clean.into_iter().map(|part| (part.first_row, part)).collect();
         let parts: Vec<HeldPart> = raw.into_iter().map(|raw| HeldPart::of(raw, &clean, &mut names)).collect();
         let may_go = |part: &HeldPart| part.raw.first_row + part.raw.row_count <= needed_from;
@@ -423,9 +426,15 @@ impl HeldPart {
         let at = cleaned.and_then(|part| part.event_time).map_or(raw.polled_at, |(_, latest)| latest);
         let mut names = others.remove(&raw.first_row).unwrap_or_default();
         names.push(raw.digest);
-        names.extend(cleaned.map(|part| part.digest));
+        names.extend(cleaned.iter().flat_map(|part| layers_of(&part.state).chain([part.digest])));
         HeldPart { raw, at, names }
     }
+}
+
+/// The files of what the cleaners of a chain remember.
+async fn state_files(meta: &dyn MetaStore, pipeline: &PipelineId, chain: &Digest) -> Result<Vec<Digest>, PipelineError> {
+    let state = meta.chain_state(pipeline, chain).await?;
+    Ok(state.iter().flat_map(|(_, state)| layers_of(state)).collect())
 }
 
 /// Weights, manifest and serving cleaners of a version, and the terms of the decisions about it.

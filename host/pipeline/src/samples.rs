@@ -7,7 +7,8 @@ use tidegate_vocab::{Alias, Batch};
 
 use crate::ingest::stored_rows;
 use crate::judge::{labelled, scored_batch};
-use crate::{Pipeline, PipelineError};
+use crate::memory::Remembered;
+use crate::{Pipeline, PipelineError, PluginStep};
 
 /// How much of the newest data is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,19 +26,24 @@ impl Pipeline {
     /// What the store could not read, or a cleaner before it that failed.
     pub async fn cleaner_samples(&mut self, place: usize, size: SampleSize) -> Result<Vec<Batch>, PipelineError> {
         let raw = self.stores.meta.raw_parts(&self.settings.id, 0).await?;
+        let keep_state = self.plugins.cleaners.iter().take(place).any(PluginStep::keeps_state);
         let (mut batches, mut left) = (Vec::new(), size.rows_max);
         for part in raw.iter().rev().take(size.parts_max) {
             let typed = stored_rows(&self.settings, &self.stores, part).await?;
+            let remembered = match keep_state {
+                true => Remembered::of_raw(part, &self.settings.id, &self.chain, &self.stores).await?.unwrap_or_default(),
+                false => Remembered::default(),
+            };
             let mut rows = newest(&typed.rows, left);
             left -= rows.row_count();
-            for step in self.plugins.cleaners.iter_mut().take(place) {
+            for (index, step) in self.plugins.cleaners.iter_mut().enumerate().take(place) {
                 let port = step.port.as_mut().ok_or(PipelineError::Thread { step: "cleaner" })?;
-                let cleaned = tokio::task::block_in_place(|| port.clean(&rows)).map_err(|source| PipelineError::Plugin {
-                    plugin: step.name.clone(),
-                    step: "cleaner",
-                    source,
-                })?;
-                rows = cleaned.rows;
+                let cleaned = tokio::task::block_in_place(|| match remembered.of(index) {
+                    Some(kept) => port.clean_keeping(&rows, kept).map(|(cleaned, _)| cleaned),
+                    None => port.clean(&rows),
+                });
+                let failed = |source| PipelineError::Plugin { plugin: step.name.clone(), step: "cleaner", source };
+                rows = cleaned.map_err(failed)?.rows;
             }
             batches.push(rows);
             if left == 0 {

@@ -19,6 +19,7 @@ pub mod shared {
                 import tidegate:plugin/inputs@0.1.0;
                 import tidegate:plugin/http@0.1.0;
                 import tidegate:plugin/measurements@0.1.0;
+                import tidegate:plugin/state@0.1.0;
             }
         ",
         world: "tidegate:host/shared",
@@ -57,7 +58,8 @@ world!(source, "tidegate:plugin/source-plugin", {
 world!(cleaner, "tidegate:plugin/cleaner-plugin", {
     "tidegate:plugin/failures@0.1.0" => failures,
     "tidegate:plugin/rows@0.1.0" => rows,
-    "tidegate:plugin/log@0.1.0" => log
+    "tidegate:plugin/log@0.1.0" => log,
+    "tidegate:plugin/state@0.1.0" => state
 });
 world!(evaluator, "tidegate:plugin/evaluator-plugin", {
     "tidegate:plugin/failures@0.1.0" => failures,

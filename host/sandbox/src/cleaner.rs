@@ -3,8 +3,10 @@
 //! Invariant: a cleaner sees and writes the feature columns that it was granted; every other column passes through untouched, less the
 //! rows it dropped.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use arrow::array::ArrayRef;
-use tidegate_vocab::Batch;
+use tidegate_vocab::{Batch, StateChanges, StateEntries};
 use wasmtime::component::Resource;
 
 use crate::bindings::cleaner::CleanerPlugin;
@@ -14,13 +16,17 @@ use crate::grants::PluginSettings;
 use crate::host::column::changed_cells;
 use crate::host::editor::HostEditor;
 use crate::host::rows::HostBatch;
+use crate::host::state::Touched;
 use crate::instance::{Breach, Slot};
 use crate::last_words::LastWords;
 use crate::load::Plugin;
+use crate::manifest::StateKind;
 
 /// A cleaner in use.
 pub struct Cleaner {
     slot: Slot<CleanerPlugin>,
+    /// The keys of its state that the last call used.
+    touched: Arc<Mutex<Touched>>,
 }
 
 /// What a cleaner made of a batch.
@@ -58,7 +64,7 @@ impl Plugin {
     /// # Errors
     /// [`CallError`] when the plugin is no cleaner, does not accept the configuration or cannot be started.
     pub fn cleaner(&self, settings: &PluginSettings) -> Result<Cleaner, CallError> {
-        Ok(Cleaner { slot: Slot::new(self, settings)? })
+        Ok(Cleaner { slot: Slot::new(self, settings)?, touched: Arc::default() })
     }
 }
 
@@ -68,18 +74,41 @@ impl Cleaner {
         self.slot.last_words()
     }
 
-    /// Cleans a batch.
+    /// Whether it keeps state from batch to batch: its results depend on the batches before.
+    pub fn keeps_state(&self) -> bool {
+        self.slot.manifest().state == StateKind::Keyed
+    }
+
+    /// The keys of its state that the last call used, whether it ended well or not; some more than once.
+    pub fn state_keys(&self) -> Vec<Box<[u8]>> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner).keys().map(Box::from).collect()
+    }
+
+    /// Cleans a batch; one that keeps state, as the first batch that it is given.
     ///
     /// # Errors
     /// [`CallError`] when the plugin fails; nothing of its edits remains.
     pub fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError> {
+        self.clean_keeping(rows, &Arc::default()).map(|(cleaned, _)| cleaned)
+    }
+
+    /// Cleans a batch with the state that was kept until now; what it changes of that, for the caller to keep or to drop.
+    ///
+    /// # Errors
+    /// [`CallError`] when the plugin fails; nothing of its edits and changes remains.
+    pub fn clean_keeping(&mut self, rows: &Batch, kept: &Arc<StateEntries>) -> Result<(Cleaned, StateChanges), CallError> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let lent = self.keeps_state().then(|| (Arc::clone(kept), Arc::clone(&self.touched)));
         let grants = self.slot.settings().grants.clone();
         let lens = Lens::new(&grants, columns::cleaners);
         let view = HostBatch::new(rows.clone(), |name, role| lens.sees(name, role));
         self.slot.call("clean", |store, guest| {
             let state = store.data_mut();
             state.about_rows(view.batch.row_count());
-            let reasons = std::sync::Arc::clone(&state.reasons);
+            if let Some((kept, touched)) = lent {
+                state.state.lend(kept, touched);
+            }
+            let reasons = Arc::clone(&state.reasons);
             let editor = HostEditor::new(&view, reasons, |name, role| grants.edits(name, role));
             let table = &mut state.table;
             let edit = table.push(editor)?;
@@ -89,8 +118,9 @@ impl Cleaner {
             let state = store.data_mut();
             state.table.delete(batch)?;
             let editor = state.table.delete(edit)?;
-            // The edits are the host's own from here on.
-            state.limiter.let_go(editor.kept_bytes);
+            // Edits and changes are the host's own from here on.
+            let (changes, kept_bytes) = state.state.take_back();
+            state.limiter.let_go(editor.kept_bytes + kept_bytes);
             if let Err(failure) = result {
                 state.missed_column(lens, rows, &failure.message);
                 return Ok(Err(failure.into()));
@@ -99,7 +129,7 @@ impl Cleaner {
             Ok(edited.map_err(|error| Breach::Misfit { wants: "edits that make a batch".into(), offers: error.to_string() }).map(
                 |edited| {
                     let damage = Damage { rows_dropped: edited.dropped.len() as u64, edited: edited.edited };
-                    Cleaned { rows: edited.rows, dropped: edited.dropped, kept: edited.kept, damage }
+                    (Cleaned { rows: edited.rows, dropped: edited.dropped, kept: edited.kept, damage }, changes)
                 },
             ))
         })

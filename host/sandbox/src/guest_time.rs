@@ -19,7 +19,7 @@ pub(crate) struct GuestTime {
 impl GuestTime {
     /// Takes note of one step in or out.
     pub(crate) fn step(&mut self, step: CallHook, now: Instant) {
-        if step == CallHook::CallingHost {
+        if matches!(step, CallHook::CallingHost) {
             self.host_calls += 1;
         }
         self.leave(now);

@@ -19,7 +19,7 @@ use crate::host::HostState;
 use crate::last_words::{self, LastWords};
 use crate::limiter::LimitHit;
 use crate::load::{Linked, Plugin};
-use crate::manifest::{Manifest, PluginKind};
+use crate::manifest::{Manifest, PluginKind, StateKind};
 use crate::telemetry::{CallCost, Telemetry};
 use crate::ticker::monotonic_now;
 
@@ -257,7 +257,8 @@ impl<W: World> Slot<W> {
 fn new_store(plugin: &Plugin, settings: &PluginSettings) -> Result<Store<HostState>, LimitHit> {
     let inner = &plugin.inner;
     let (reasons, log_rate) = (Arc::clone(&inner.reasons), Arc::clone(&inner.log_rate));
-    let state = HostState::new(&inner.name, settings, reasons, log_rate, inner.sandbox.budget.place()?);
+    let keeps_state = inner.manifest.state == StateKind::Keyed;
+    let state = HostState::new(&inner.name, settings, reasons, log_rate, inner.sandbox.budget.place()?, keeps_state);
     let mut store = Store::new(&inner.sandbox.engine, state);
     if inner.sandbox.is_limited {
         store.limiter(|state| &mut state.limiter);

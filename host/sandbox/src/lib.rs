@@ -45,6 +45,6 @@ pub use evaluator::Evaluator;
 pub use grants::{Grants, HttpGrant, Input, InputError, Inputs, LogLevel, LogLine, NoInputs, PluginSettings, SecretGrant};
 pub use last_words::LastWords;
 pub use load::{INTERFACE, LoadError, Plugin, examine};
-pub use manifest::{Manifest, PluginKind};
+pub use manifest::{Manifest, PluginKind, StateKind};
 pub use pack::{PackError, pack, read_manifest};
 pub use source::{CURSOR_BYTES_MAX, Pull, Source};

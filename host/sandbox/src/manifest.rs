@@ -43,8 +43,49 @@ pub struct Manifest {
     pub capabilities: Vec<String>,
     /// Quarantine reasons that it may give.
     pub reasons: Vec<String>,
-    /// What it keeps from call to call: `none`, `per-part`, `keyed` or `global`.
-    pub state: String,
+    /// What the result for a row depends on beside the row.
+    pub state: StateKind,
+}
+
+/// What a plugin's result for a row depends on beside the row itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StateKind {
+    /// Nothing.
+    #[default]
+    None,
+    /// The other rows of the call; nothing is kept from call to call.
+    PerPart,
+    /// What it has kept from earlier calls in the host's keyed store, too. Cleaners only.
+    Keyed,
+}
+
+impl StateKind {
+    /// All kinds.
+    pub const ALL: [StateKind; 3] = [StateKind::None, StateKind::PerPart, StateKind::Keyed];
+
+    /// The word in manifests.
+    pub fn word(self) -> &'static str {
+        match self {
+            StateKind::None => "none",
+            StateKind::PerPart => "per-part",
+            StateKind::Keyed => "keyed",
+        }
+    }
+
+    fn read(word: &str, kind: PluginKind) -> Result<StateKind, String> {
+        let found = StateKind::ALL.into_iter().find(|state| state.word() == word);
+        match (found, kind) {
+            (Some(StateKind::Keyed), kind) if kind != PluginKind::Cleaner => {
+                Err(format!("`state` is `keyed`, which only a cleaner can have; of the plugin's kind, {kind}, nothing is kept"))
+            }
+            (Some(state), _) => Ok(state),
+            (None, _) => {
+                let known = "expected `none`, `per-part` or `keyed`";
+                let hint = if word == "global" { "; the host lends no state that pipelines share" } else { "" };
+                Err(format!("`state` is `{word}`, {known}{hint}"))
+            }
+        }
+    }
 }
 
 /// What a plugin does.
@@ -89,7 +130,7 @@ impl PluginKind {
     pub(crate) fn imports(self) -> &'static [&'static str] {
         match self {
             PluginKind::Source => &["rows", "failures", "log", "clock", "inputs", "http"],
-            PluginKind::Cleaner => &["rows", "failures", "log"],
+            PluginKind::Cleaner => &["rows", "failures", "log", "state"],
             PluginKind::Evaluator => &["rows", "failures", "log", "measurements"],
             PluginKind::Alerter => &["failures", "log", "clock", "http"],
         }
@@ -203,9 +244,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, String> {
     }
     let config_schema = serde_json::Value::Object(file.config);
     check_schema(&config_schema)?;
-    if !["none", "per-part", "keyed", "global"].contains(&file.state.as_str()) {
-        return Err(format!("`state` is `{}`, expected `none`, `per-part`, `keyed` or `global`", file.state));
-    }
+    let state = StateKind::read(&file.state, file.kind)?;
     Ok(Manifest {
         name: file.name,
         kind: file.kind,
@@ -215,7 +254,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, String> {
         config_schema,
         capabilities: file.capabilities,
         reasons: file.reasons,
-        state: file.state,
+        state,
     })
 }
 
@@ -266,11 +305,13 @@ mod tests {
     fn a_manifest_is_read_and_its_faults_are_named() {
         let whole = "name = 'a'\nkind = 'cleaner'\nversion = '1'\ninterface = '0.1'\nreasons = ['missing']\n[config]\ntype = 'object'";
         let manifest = parse(whole.as_bytes()).unwrap();
-        assert_eq!((manifest.kind, manifest.state.as_str(), manifest.reasons.len()), (PluginKind::Cleaner, "none", 1));
+        assert_eq!((manifest.kind, manifest.state, manifest.reasons.len()), (PluginKind::Cleaner, StateKind::None, 1));
         assert_eq!(manifest.config_schema["type"], "object");
         for (text, expected) in [
             (whole.replace("cleaner", "washer"), "unknown variant `washer`"),
-            (whole.replace("'0.1'", "'0.1'\nstate = 'some'"), "`state` is `some`"),
+            (whole.replace("'0.1'", "'0.1'\nstate = 'some'"), "`state` is `some`, expected `none`, `per-part` or `keyed`"),
+            (whole.replace("'0.1'", "'0.1'\nstate = 'global'"), "the host lends no state that pipelines share"),
+            (whole.replace("'0.1'", "'0.1'\nstate = 'keyed'").replace("cleaner", "evaluator"), "which only a cleaner can have"),
             (whole.replace("'missing'", "'a\\n'").replace("['a\\n']", "[\"a\\n\"]"), "control characters"),
             (whole.replace("version", "versoin"), "unknown field `versoin`"),
             (whole.replace("'missing'", &format!("'{}'", "r".repeat(65))), "has 65 bytes, expected 1 to 64"),

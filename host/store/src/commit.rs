@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tidegate_vocab::{
-    Alias, CleanPart, Decision, DecisionKind, Digest, ModelVersion, PipelineId, RawPart, Run, RunId, RunState, Snapshot, Timestamp,
-    VersionNo, VersionState,
+    Alias, CleanPart, CleanerState, Decision, DecisionKind, Digest, ModelVersion, PipelineId, RawPart, Run, RunId, RunState, Snapshot,
+    Timestamp, VersionNo, VersionState,
 };
 
 use crate::{AliasMove, Fence, JournalEntry, JournalHead, JournalLine, StoreError, Write};
@@ -18,6 +18,7 @@ pub(crate) struct Wanted {
     pub runs: BTreeSet<RunId>,
     pub versions: BTreeSet<VersionNo>,
     pub state: BTreeSet<String>,
+    pub chain_states: BTreeSet<Digest>,
     /// First rows of raw parts that cleaned parts were derived from.
     pub raw: BTreeSet<u64>,
     /// Chains and first rows of cleaned parts.
@@ -42,6 +43,8 @@ pub(crate) struct Facts {
     pub runs: BTreeMap<RunId, Run>,
     pub versions: BTreeMap<VersionNo, ModelVersion>,
     pub state: BTreeMap<String, u64>,
+    /// Revisions.
+    pub chain_states: BTreeMap<Digest, u64>,
     /// By first row: the digest and the row after the last.
     pub raw: BTreeMap<u64, (Digest, u64)>,
     pub clean: BTreeMap<(Digest, u64), CleanPart>,
@@ -55,6 +58,7 @@ pub(crate) enum Change {
     Cursor(Vec<u8>),
     CleanPart { end_row: u64, part: CleanPart, stored: String },
     ReplaceCleanPart { end_row: u64, part: CleanPart, stored: String },
+    ChainState { chain: Digest, revision: u64, stored: String },
     DropRows { below: u64 },
     DropCleanParts { chain: Digest },
     DropFeedback { before: Timestamp },
@@ -81,6 +85,7 @@ impl Wanted {
                     wanted.raw.insert(part.first_row);
                     wanted.clean.insert((part.chain, part.first_row));
                 }
+                Write::ChainState { chain, .. } => _ = wanted.chain_states.insert(*chain),
                 Write::DropRows { below } => _ = wanted.raw.insert(*below),
                 Write::Run { run, .. } => _ = wanted.runs.insert(run.id),
                 Write::VersionState { version, .. } => _ = wanted.versions.insert(*version),
@@ -180,9 +185,11 @@ impl Plan {
             Write::Cursor { expected, cursor } => self.cursor(expected, cursor),
             Write::CleanPart(part) => self.clean_part(part),
             Write::ReplaceCleanPart { expected, part } => self.replace_clean_part(expected, part),
+            Write::ChainState { chain, expected, state } => self.chain_state(chain, expected, &state),
             Write::DropRows { below } => self.drop_rows(below),
             Write::DropCleanParts { chain } => {
                 self.facts.clean.retain(|(of, _), _| *of != chain);
+                self.facts.chain_states.remove(&chain);
                 self.drops(Change::DropCleanParts { chain }, JournalLine::dropped_chain(&chain))
             }
             Write::DropFeedback { before } => self.drops(Change::DropFeedback { before }, JournalLine::dropped_feedback(before)),
@@ -262,6 +269,14 @@ impl Plan {
         self.lines.push(JournalLine::cleaned_again(&expected, &part));
         self.facts.clean.insert((part.chain, part.first_row), part.clone());
         self.changes.push(Change::ReplaceCleanPart { end_row, stored: stored("a cleaned part", &part)?, part });
+        Ok(())
+    }
+
+    fn chain_state(&mut self, chain: Digest, expected: Option<u64>, state: &[CleanerState]) -> Result<(), StoreError> {
+        let present = self.facts.chain_states.get(&chain).copied();
+        let revision = next_revision(|| format!("the revision of the state of chain {}", chain.short()), expected, present)?;
+        self.facts.chain_states.insert(chain, revision);
+        self.changes.push(Change::ChainState { chain, revision, stored: stored("a cleaner's state", &state.to_vec())? });
         Ok(())
     }
 
@@ -389,11 +404,7 @@ impl Plan {
 
     fn state(&mut self, key: String, expected: Option<u64>, value: Vec<u8>) -> Result<(), StoreError> {
         let present = self.facts.state.get(&key).copied();
-        if present != expected {
-            let show = |revision: Option<u64>| revision.map_or("none".to_owned(), |revision| revision.to_string());
-            return Err(StoreError::conflict(format!("the revision of state `{key}`"), show(expected), show(present)));
-        }
-        let revision = present.unwrap_or(0) + 1;
+        let revision = next_revision(|| format!("the revision of state `{key}`"), expected, present)?;
         self.facts.state.insert(key.clone(), revision);
         self.changes.push(if present.is_none() { Change::NewState { key, value } } else { Change::State { key, revision, value } });
         Ok(())
@@ -410,6 +421,15 @@ fn stored<T: Serialize + DeserializeOwned + PartialEq>(what: &'static str, value
 fn expect<T: PartialEq + ToString>(what: &str, found: T, wanted: T) -> Result<(), StoreError> {
     // The store says what it needs; the write is what was found.
     if found == wanted { Ok(()) } else { Err(StoreError::conflict(what, wanted, found)) }
+}
+
+/// The revision after `present`, which must be the expected one.
+fn next_revision(what: impl FnOnce() -> String, expected: Option<u64>, present: Option<u64>) -> Result<u64, StoreError> {
+    if present == expected {
+        return Ok(present.unwrap_or(0) + 1);
+    }
+    let show = |revision: Option<u64>| revision.map_or("none".to_owned(), |revision| revision.to_string());
+    Err(StoreError::conflict(what(), show(expected), show(present)))
 }
 
 fn transition(what: impl ToString, from: impl ToString, to: impl ToString) -> StoreError {

@@ -40,6 +40,6 @@ pub use lock::FolderLock;
 pub use meta::{AliasMove, Fence, MetaStore};
 pub use object_blobs::ObjectBlobs;
 pub use sqlite::SqliteStore;
-pub use upkeep::{Upkeep, digests_in, named_blobs};
+pub use upkeep::{Upkeep, digests_in, layers_of, named_blobs};
 pub use work::{Leased, WorkQueue, WorkUnit};
 pub use write::Write;

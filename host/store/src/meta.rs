@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use tidegate_vocab::{
-    Alias, CleanPart, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, Snapshot, Timestamp, VersionNo,
+    Alias, CleanPart, CleanerState, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, Snapshot, Timestamp,
+    VersionNo,
 };
 
 use crate::{JournalEntry, JournalHead, StoreError, Write};
@@ -52,6 +53,9 @@ pub trait MetaStore: Send + Sync {
 
     /// What one cleaner chain kept out, in row order: the raw part and the rows.
     async fn quarantined(&self, pipeline: &PipelineId, chain: &Digest) -> Result<Vec<(Digest, Quarantined)>, StoreError>;
+
+    /// What the cleaners of a chain that keep state remember: its revision (from 1) and the state of each.
+    async fn chain_state(&self, pipeline: &PipelineId, chain: &Digest) -> Result<Option<(u64, Vec<CleanerState>)>, StoreError>;
 
     /// One run.
     async fn run(&self, pipeline: &PipelineId, id: RunId) -> Result<Option<Run>, StoreError>;

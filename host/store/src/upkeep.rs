@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use tidegate_vocab::{Digest, PipelineId};
+use tidegate_vocab::{CleanerState, Digest, PipelineId};
 
 use crate::{MetaStore, StoreError};
 
 /// Questions of garbage collection and backups.
 #[async_trait]
 pub trait Upkeep: Send + Sync {
-    /// The cleaner chains of which there are cleaned parts, in order.
+    /// The cleaner chains of which there are cleaned parts or state, in order.
     async fn chains(&self, pipeline: &PipelineId) -> Result<Vec<Digest>, StoreError>;
 
     /// Every small named piece of the loop's state, by name.
@@ -26,7 +26,11 @@ pub trait Upkeep: Send + Sync {
 pub async fn named_blobs(meta: &dyn MetaStore, upkeep: &dyn Upkeep, pipeline: &PipelineId) -> Result<BTreeSet<Digest>, StoreError> {
     let mut named: BTreeSet<Digest> = meta.raw_parts(pipeline, 0).await?.into_iter().map(|part| part.digest).collect();
     for chain in upkeep.chains(pipeline).await? {
-        named.extend(meta.clean_parts(pipeline, &chain, 0).await?.into_iter().map(|part| part.digest));
+        for part in meta.clean_parts(pipeline, &chain, 0).await? {
+            named.extend(layers_of(&part.state).chain([part.digest]));
+        }
+        let state = meta.chain_state(pipeline, &chain).await?;
+        named.extend(state.iter().flat_map(|(_, state)| layers_of(state)));
     }
     let versions = meta.versions(pipeline).await?;
     let snapshots = versions.iter().map(|version| version.snapshot).collect::<BTreeSet<_>>();
@@ -45,6 +49,11 @@ pub async fn named_blobs(meta: &dyn MetaStore, upkeep: &dyn Upkeep, pipeline: &P
         named.extend(digests_in(&value));
     }
     Ok(named)
+}
+
+/// The files that a chain's state is made of.
+pub fn layers_of(state: &[CleanerState]) -> impl Iterator<Item = Digest> {
+    state.iter().flat_map(|cleaner| cleaner.layers.iter().map(|layer| layer.digest))
 }
 
 /// Digests that a piece of state may name: its bytes are one, or hold some in hexadecimal. A word that only looks like one keeps a

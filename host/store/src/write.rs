@@ -1,7 +1,7 @@
 //! What a commit can hold.
 
 use tidegate_vocab::{
-    Alias, CleanPart, Decision, Digest, ModelVersion, RawPart, Run, RunState, Snapshot, Timestamp, VersionNo, VersionState,
+    Alias, CleanPart, CleanerState, Decision, Digest, ModelVersion, RawPart, Run, RunState, Snapshot, Timestamp, VersionNo, VersionState,
 };
 
 /// One write of a commit. Each says what it expects to find; if it finds something else, the whole commit is refused.
@@ -26,13 +26,23 @@ pub enum Write {
         /// The part from now on, of the same chain and raw part.
         part: CleanPart,
     },
+    /// What the cleaners of a chain that keep state remember from now on; in the commit of the part that they were given last. It goes
+    /// with the chain's cleaned parts, and stays when some of them go.
+    ChainState {
+        /// Which chain.
+        chain: Digest,
+        /// Its revision now; `None` when it must not be there yet.
+        expected: Option<u64>,
+        /// The state from now on, by cleaner.
+        state: Vec<CleanerState>,
+    },
     /// Lets go of all parts whose rows are numbered below this, of whatever chain, and of the ids and late labels of these rows.
     /// Refused unless a raw part begins here, so that the last one, which says where numbers go on, always stays.
     DropRows {
         /// The first row that stays.
         below: u64,
     },
-    /// Lets go of all cleaned parts of one chain; they can be derived again.
+    /// Lets go of all cleaned parts of one chain and of its state; they can be derived again.
     DropCleanParts {
         /// Which chain.
         chain: Digest,

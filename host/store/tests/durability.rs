@@ -74,7 +74,7 @@ async fn other_formats_are_refused() {
         tamper(&path, sql).await;
         let error = SqliteStore::open(&path).await.unwrap_err();
         let right = if newer {
-            matches!(error, StoreError::Newer { found: 99, newest: 2, .. })
+            matches!(error, StoreError::Newer { found: 99, newest: 3, .. })
         } else {
             matches!(error, StoreError::Corrupt { .. })
         };

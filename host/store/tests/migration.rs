@@ -8,7 +8,9 @@ use std::path::Path;
 
 use sqlx::{Connection as _, SqliteConnection};
 use tidegate_store::{Feedback as _, Fence, MetaStore, SqliteStore, StoreError, WorkQueue, WorkUnit, Write};
-use tidegate_testkit::samples::{clean_part, decision, digest, label, named, pipeline, prediction, raw_part, run, snapshot, version};
+use tidegate_testkit::samples::{
+    clean_part, cleaner_state, decision, digest, label, named, pipeline, prediction, raw_part, run, snapshot, version,
+};
 use tidegate_vocab::{Alias, DecisionKind, RunId, Timestamp, VersionNo};
 
 /// The tables of the first format with their columns, parents before children.
@@ -102,7 +104,7 @@ async fn a_database_of_the_first_format_reads_the_same_afterwards() {
     // Beside a running process nothing is brought up to date: an older format is refused, and stays what it is.
     for _ in 0..2 {
         let refused = SqliteStore::open_to_read(&old).await.unwrap_err();
-        assert!(matches!(refused, StoreError::Older { found: 1, newest: 2, .. }), "{refused:?}");
+        assert!(matches!(refused, StoreError::Older { found: 1, newest: 3, .. }), "{refused:?}");
         assert!(refused.hint().unwrap().contains("stop it"));
     }
 
@@ -113,7 +115,11 @@ async fn a_database_of_the_first_format_reads_the_same_afterwards() {
     assert_eq!((migrated.prediction_count(&p).await.unwrap(), migrated.label_count(&p).await.unwrap()), (0, 0));
     migrated.log_predictions(fence, &p, &[prediction("a", 1)]).await.unwrap();
     migrated.add_labels(fence, &p, Timestamp(8), &[label("a", "1", 8)]).await.unwrap();
-    migrated.commit(fence, &p, Timestamp(8), vec![Write::RawPart(raw_part(15, 1))]).await.unwrap();
+    assert_eq!(migrated.chain_state(&p, &digest(1)).await.unwrap(), None);
+    let remembered = vec![cleaner_state(0, 7)];
+    let state = Write::ChainState { chain: digest(1), expected: None, state: remembered.clone() };
+    migrated.commit(fence, &p, Timestamp(8), vec![Write::RawPart(raw_part(15, 1)), state]).await.unwrap();
+    assert_eq!(migrated.chain_state(&p, &digest(1)).await.unwrap(), Some((1, remembered)));
     assert_eq!(migrated.open_run(&p).await.unwrap().map(|run| run.id), Some(RunId(1)));
     migrated.verify_journal().await.unwrap();
     migrated.close().await;

@@ -1,6 +1,6 @@
 //! The model of a metadata store: maps in memory, checks written down one by one, a copy of everything as the transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use tidegate_store::{AliasMove, Blobs, Fence, JournalEntry, JournalHead, JournalLine, ListedBlob, MetaStore, StoreError, Upkeep, Write};
 use tidegate_vocab::{
-    Alias, CleanPart, Decision, DecisionKind, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, RunState, Snapshot,
-    Timestamp, VersionNo, VersionState,
+    Alias, CleanPart, CleanerState, Decision, DecisionKind, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, RunState,
+    Snapshot, Timestamp, VersionNo, VersionState,
 };
 
 use crate::memory_feedback::Answers;
@@ -44,6 +44,7 @@ struct Pipeline {
     decisions: Vec<Decision>,
     aliases: BTreeMap<Alias, Vec<AliasMove>>,
     state: BTreeMap<String, (u64, Vec<u8>)>,
+    chain_states: BTreeMap<Digest, (u64, Vec<CleanerState>)>,
 }
 
 impl MemoryStore {
@@ -183,6 +184,15 @@ impl Pipeline {
         Ok(())
     }
 
+    fn chain_state_write(&mut self, chain: Digest, expected: Option<u64>, state: Vec<CleanerState>) -> Result<(), StoreError> {
+        let present = self.chain_states.get(&chain).map(|(revision, _)| *revision);
+        if present != expected {
+            return Err(StoreError::conflict("state of a chain", format!("{expected:?}"), format!("{present:?}")));
+        }
+        self.chain_states.insert(chain, (present.unwrap_or(0) + 1, state));
+        Ok(())
+    }
+
     /// The number of the last decision in `writes` that may move an alias to `to`.
     fn mover(&self, before: &Pipeline, writes: &[Write], to: VersionNo) -> Option<u64> {
         let decisions = writes.iter().filter_map(|write| if let Write::Decision(decision) = write { Some(decision) } else { None });
@@ -216,9 +226,11 @@ impl Pipeline {
                     }
                 }
                 Write::ReplaceCleanPart { expected, part } => lines.extend(self.replace_clean(&expected, part)?),
+                Write::ChainState { chain, expected, state } => self.chain_state_write(chain, expected, state)?,
                 Write::DropRows { below } => lines.push(self.drop_rows(below)?),
                 Write::DropCleanParts { chain } => {
                     self.clean.retain(|(of, _), _| *of != chain);
+                    self.chain_states.remove(&chain);
                     lines.push(JournalLine::dropped_chain(&chain));
                 }
                 Write::DropFeedback { before } => lines.push(JournalLine::dropped_feedback(before)),
@@ -324,6 +336,10 @@ impl MetaStore for MemoryStore {
         Ok(parts.into_iter().flat_map(|part| part.quarantined.into_iter().map(move |group| (part.raw, group))).collect())
     }
 
+    async fn chain_state(&self, pipeline: &PipelineId, chain: &Digest) -> Result<Option<(u64, Vec<CleanerState>)>, StoreError> {
+        self.of(pipeline, |kept| kept.chain_states.get(chain).cloned())
+    }
+
     async fn run(&self, pipeline: &PipelineId, id: RunId) -> Result<Option<Run>, StoreError> {
         self.of(pipeline, |kept| kept.runs.iter().find(|run| run.id == id).cloned())
     }
@@ -426,9 +442,9 @@ impl Blobs for MemoryStore {
 #[async_trait]
 impl Upkeep for MemoryStore {
     async fn chains(&self, pipeline: &PipelineId) -> Result<Vec<Digest>, StoreError> {
-        let mut chains: Vec<Digest> = self.of(pipeline, |kept| kept.clean.keys().map(|(chain, _)| *chain).collect())?;
-        chains.dedup();
-        Ok(chains)
+        let chains: BTreeSet<Digest> =
+            self.of(pipeline, |kept| kept.clean.keys().map(|(chain, _)| *chain).chain(kept.chain_states.keys().copied()).collect())?;
+        Ok(chains.into_iter().collect())
     }
 
     async fn states(&self, pipeline: &PipelineId) -> Result<Vec<(String, Vec<u8>)>, StoreError> {

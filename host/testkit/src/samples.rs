@@ -1,9 +1,9 @@
 //! Small valid nouns, each different by its number.
 
 use tidegate_vocab::{
-    CleanPart, Contract, ContractColumn, DType, DecidedBy, Decision, DecisionKind, Digest, LabelColumn, LateLabel, LoggedPrediction,
-    ModelVersion, PipelineId, Quarantined, RawPart, Role, RuleVerdict, Run, RunId, RunState, Snapshot, Timestamp, Verdict, VersionNo,
-    VersionState,
+    CleanPart, CleanerState, Contract, ContractColumn, DType, DecidedBy, Decision, DecisionKind, Digest, LabelColumn, LateLabel,
+    LoggedPrediction, ModelVersion, PipelineId, Quarantined, RawPart, Role, RuleVerdict, Run, RunId, RunState, Snapshot, StateLayer,
+    Timestamp, Verdict, VersionNo, VersionState,
 };
 
 /// The pipeline of most tests.
@@ -46,7 +46,14 @@ pub fn clean_part(raw: &RawPart, chain: u64) -> CleanPart {
         byte_count: raw.row_count.saturating_mul(4),
         event_time: Some((Timestamp(0), Timestamp(raw.row_count as i64))),
         quarantined: vec![Quarantined { by: "contract".into(), reason: "null:rain".into(), rows: vec![raw.first_row] }],
+        state: Vec::new(),
     }
+}
+
+/// The state of the cleaner at a place, of two layers.
+pub fn cleaner_state(cleaner: u32, layer: u64) -> CleanerState {
+    let layers = [layer, layer + 1_000].map(|number| StateLayer { digest: digest(number), changes: number });
+    CleanerState { cleaner, layers: layers.to_vec() }
 }
 
 /// A queued run.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tidegate_store::{Fence, MetaStore, SqliteStore, Write};
 use tidegate_testkit::MemoryStore;
 use tidegate_testkit::conformance::Refusal;
-use tidegate_testkit::samples::{clean_part, decision, digest, named, raw_part, run, snapshot, version};
+use tidegate_testkit::samples::{clean_part, cleaner_state, decision, digest, named, raw_part, run, snapshot, version};
 use tidegate_vocab::{Alias, DecisionKind, PipelineId, Run, RunState, Timestamp, VersionNo, VersionState};
 
 /// Small numbers, so that expectations often hold and often do not.
@@ -27,6 +27,12 @@ fn write() -> impl Strategy<Value = Write> {
             .prop_map(|(number, expected, to)| Write::VersionState { version: VersionNo(number), expected, to }),
         (kinds, 1..4_u32, parent()).prop_map(|(kind, about, parent)| Write::Decision(decision(kind, about, parent))),
         (0..3_u64, prop::option::of(1..3_u64)).prop_map(|(key, expected)| Write::State { key: key.to_string(), expected, value: vec![1] }),
+        (1..3_u64, prop::option::of(1..4_u64), 0..3_u64).prop_map(|(chain, expected, layer)| Write::ChainState {
+            chain: digest(chain),
+            expected,
+            state: vec![cleaner_state(0, layer)],
+        }),
+        (1..3_u64).prop_map(|chain| Write::DropCleanParts { chain: digest(chain) }),
         (0..9_u64).prop_map(|number| Write::Journal { kind: "note".into(), body: number.into() }),
     ]
 }
@@ -62,6 +68,7 @@ async fn answers(store: &dyn MetaStore, pipelines: &[PipelineId]) -> String {
         for number in 0..5_u32 {
             let row = u64::from(number);
             all += &format!("{:?}\n{:?}\n", store.raw_parts(p, row).await, store.decisions(p, Some(VersionNo(number))).await);
+            all += &format!("{:?}\n", store.chain_state(p, &digest(row)).await);
             all += &format!("{:?}\n{:?}\n", store.clean_parts(p, &digest(1), row).await, store.state(p, &number.to_string()).await);
         }
         all += &format!("{:?}\n", store.quarantined(p, &digest(2)).await);

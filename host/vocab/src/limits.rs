@@ -105,6 +105,14 @@ limits! {
         egress_bytes_max: u64, 1 << 10, 4 << 30;
         /// Connections that one call makes by http, redirects among them.
         egress_connections_max: u32, 1, 100_000;
+        /// Entries of the state that a cleaner keeps, in one place of one pipeline.
+        state_entries_max: u64, 1, 100_000_000;
+        /// Bytes of that state: keys and values, and [`STATE_ENTRY_BYTES`] for each entry. It is held in memory.
+        state_bytes_max: u64, 1 << 10, 64 << 30;
+        /// Bytes of one key of the state.
+        state_key_bytes_max: u32, 16, 1 << 16;
+        /// Bytes of one value of the state.
+        state_value_bytes_max: u32, 16, 64 << 20;
     }
 }
 
@@ -148,6 +156,10 @@ impl PluginLimits {
         metadata_bytes_max: 1_024,
         egress_bytes_max: 64 * MIB,
         egress_connections_max: 256,
+        state_entries_max: 2_000_000,
+        state_bytes_max: 256 * MIB,
+        state_key_bytes_max: 1_024,
+        state_value_bytes_max: 1 << 20,
     };
     /// Defaults of a cleaner.
     pub const CLEANER: PluginLimits = PluginLimits { call_ms_max: 5_000, call_cpu_ms_max: 4_000, ..PluginLimits::SOURCE };
@@ -176,6 +188,8 @@ impl SharedLimits {
     };
 }
 
+/// Bytes that an entry of a plugin's state counts beside its key and value: what it costs the host to hold it.
+pub const STATE_ENTRY_BYTES: u64 = 64;
 /// Processor time that a call over few rows may use, whatever `row_cpu_us_max` makes of them.
 pub const ROWS_CPU_FREE_MS: u64 = 1_500;
 /// Period of the epoch ticker: how late a spinning guest can be stopped.
@@ -228,7 +242,7 @@ mod tests {
     #[test]
     fn a_key_that_counts_bytes_is_told_from_its_end() {
         let sizes = |keys: &[LimitKey]| keys.iter().filter(|key| key.is_size).count();
-        assert_eq!((sizes(PluginLimits::KEYS), sizes(SharedLimits::KEYS)), (8, 3));
+        assert_eq!((sizes(PluginLimits::KEYS), sizes(SharedLimits::KEYS)), (11, 3));
         assert!(!is_size("max") && !is_size("rows_max") && is_size("bytes_max"));
     }
 }

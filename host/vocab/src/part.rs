@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Timestamp};
+use crate::{CleanerState, Digest, Timestamp};
 
 /// The columns that the host adds to every cleaned part, beside those of the contract.
 #[derive(Debug)]
@@ -51,6 +51,9 @@ pub struct CleanPart {
     pub event_time: Option<(Timestamp, Timestamp)>,
     /// The rows that were not kept, by reason.
     pub quarantined: Vec<Quarantined>,
+    /// What the cleaners that keep state were given of it: whoever cleans the raw part again gives them the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<CleanerState>,
 }
 
 /// Rows of one raw part that were kept out of the dataset for one reason.

@@ -5,9 +5,9 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use tidegate_vocab::{
-    Alias, CleanPart, Contract, ContractColumn, DType, DecidedBy, Decision, DecisionKind, Digest, Evidence, LabelColumn, ModelVersion,
-    Quarantined, RawPart, Role, RuleVerdict, Run, RunId, RunState, ServingCleaner, Snapshot, SnapshotPart, Split, TimeColumn, TimeUnit,
-    Timestamp, Verdict, VersionNo, VersionState,
+    Alias, CleanPart, CleanerState, Contract, ContractColumn, DType, DecidedBy, Decision, DecisionKind, Digest, Evidence, LabelColumn,
+    ModelVersion, Quarantined, RawPart, Role, RuleVerdict, Run, RunId, RunState, ServingCleaner, Snapshot, SnapshotPart, Split, StateLayer,
+    TimeColumn, TimeUnit, Timestamp, Verdict, VersionNo, VersionState,
 };
 
 /// `value` is stored as `expected`, where `#0` to `#9` stand for digests; and reads back as itself.
@@ -35,10 +35,17 @@ fn parts() {
         byte_count: 50,
         event_time: Some((Timestamp(1), Timestamp(2))),
         quarantined: vec![Quarantined { by: "contract".into(), reason: "null:rain".into(), rows: vec![12] }],
+        state: Vec::new(),
     };
     check(
         &clean,
         r##"{"chain":"#2","raw":"#1","digest":"#3","first_row":10,"row_count":4,"byte_count":50,"event_time":[1,2],"quarantined":[{"by":"contract","reason":"null:rain","rows":[12]}]}"##,
+    );
+    let layer = StateLayer { digest: digest(4), changes: 7 };
+    let kept = CleanPart { quarantined: Vec::new(), state: vec![CleanerState { cleaner: 1, layers: vec![layer] }], ..clean };
+    check(
+        &kept,
+        r##"{"chain":"#2","raw":"#1","digest":"#3","first_row":10,"row_count":4,"byte_count":50,"event_time":[1,2],"quarantined":[],"state":[{"cleaner":1,"layers":[{"digest":"#4","changes":7}]}]}"##,
     );
 }
 

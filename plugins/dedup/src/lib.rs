@@ -1,8 +1,10 @@
-//! Cleaner `dedup`: drops rows whose key came before in the same part.
+//! Cleaner `dedup`: drops rows whose key came before, in the same part and, where it is told to remember keys, in earlier ones.
 //!
-//! It remembers nothing from call to call: a cleaner is pure, and what it makes of a part must not depend on which parts were
-//! cleaned before it. A key that comes again in a later part stays; a source with a cursor does not send rows twice. A row with a
-//! missing key is nobody's duplicate. It is shown features; the id of a row can be part of a key where it is granted by its name.
+//! It remembers in the state that the host keeps, and nowhere else: there the keys of a part are committed with its rows, so that a
+//! part which is cleaned twice after a crash finds none of its own. A row with a missing key is nobody's duplicate. It is shown
+//! features; the id of a row can be part of a key where it is granted by its name.
+
+mod remembered;
 
 use std::collections::HashSet;
 
@@ -21,6 +23,9 @@ pub struct Config {
     /// Which row of one key stays.
     #[serde(default)]
     pub keep: Keep,
+    /// How many of the newest keys of earlier parts are remembered, at least; none, when absent.
+    #[serde(default)]
+    pub remember_keys: Option<u64>,
 }
 
 /// Which row of one key stays.
@@ -53,6 +58,10 @@ impl Cleaner for Dedup {
         for (index, name) in config.key.iter().enumerate().filter(|(_, name)| !seen.insert(*name)) {
             issues.push(format!("/key/{index}"), format!("`{name}` is named twice"));
         }
+        if config.remember_keys.is_some() && config.keep == Keep::Last {
+            let text = "`last` goes with no `remember_keys`: a row that came in an earlier part has been let in already";
+            issues.push("/keep", text);
+        }
         issues.or(Dedup { config })
     }
 
@@ -77,6 +86,13 @@ impl Cleaner for Dedup {
         };
         if self.config.keep == Keep::Last {
             mask.reverse();
+        }
+        if let Some(remember_keys) = self.config.remember_keys {
+            let first: Vec<(usize, &[u8])> =
+                keys.iter().enumerate().filter(|(row, _)| mask[*row]).filter_map(|(row, key)| Some((row, key.as_deref()?))).collect();
+            let once: Vec<&[u8]> = first.iter().map(|(_, key)| *key).collect();
+            let are_new = remembered::are_new(&once, remember_keys)?;
+            first.iter().zip(are_new).for_each(|((row, _), is_new)| mask[*row] = is_new);
         }
         if mask.iter().all(|keep| *keep) { Ok(()) } else { edit.keep(rows, &mask, REASON) }
     }

@@ -49,10 +49,65 @@ fn keys_are_compared_across_windows() {
 }
 
 #[test]
-fn nothing_is_remembered_from_part_to_part() {
+fn nothing_is_remembered_from_part_to_part_unless_it_is_asked_for() {
     let plugin = plugin(r#"{"key":["id"]}"#);
     let first = testing::clean(&plugin, &rows()).unwrap().dropped;
     assert_eq!(testing::clean(&plugin, &rows()).unwrap().dropped, first);
+    assert!(testing::take_state().is_empty());
+}
+
+fn days(days: impl IntoIterator<Item = i64>) -> Table {
+    Table::new().i64("day", days.into_iter().map(Some))
+}
+
+#[test]
+fn keys_of_earlier_parts_are_remembered() {
+    let config = r#"{"key":["id"],"remember_keys":1000}"#;
+    check(&rows(), config, &[2, 5]);
+    // Again: what has no key is nobody's duplicate in any part.
+    check(&rows(), config, &[0, 1, 2, 5]);
+    check(&Table::new().text("id", [Some("c"), Some("a"), Some("c"), None]), config, &[1, 2]);
+    check(&Table::new().text("id", []), config, &[]);
+    check(&Table::new().text("id", [Some("c"), Some("d")]), config, &[0]);
+    testing::take_state();
+}
+
+#[test]
+fn the_oldest_keys_are_forgotten_and_the_state_stays_bounded() {
+    let plugin = plugin(r#"{"key":["day"],"remember_keys":3000}"#);
+    let mut most = 0;
+    for part in 0..40 {
+        let dropped = testing::clean(&plugin, &days(part * 700..(part + 1) * 700)).unwrap().dropped;
+        assert!(dropped.is_empty(), "part {part}");
+        let kept = testing::take_state();
+        most = most.max(kept.len());
+        tidegate_plugin::state::set_many(&entries(kept.keys()), &entries(kept.values())).unwrap();
+    }
+    assert!(most <= 3_000 + 1_024 + 700 + 8, "{most} entries");
+    // The newest 3,000 of 28,000 are known, the first are not.
+    let known = testing::clean(&plugin, &days(25_000..28_000)).unwrap();
+    assert_eq!(known.dropped.len(), 3_000);
+    assert!(testing::clean(&plugin, &days(0..700)).unwrap().dropped.is_empty());
+    testing::take_state();
+}
+
+fn entries<'a>(of: impl Iterator<Item = &'a Vec<u8>>) -> tidegate_plugin::state::Entries {
+    let mut entries = tidegate_plugin::state::Entries::new();
+    of.for_each(|entry| entries.push(entry).unwrap());
+    entries
+}
+
+#[test]
+fn a_long_key_is_remembered_by_its_digest() {
+    let plugin = plugin(r#"{"key":["id"],"remember_keys":2}"#);
+    let long = ["a", "b", "c", "d"].map(|letter| letter.repeat(100_000));
+    let table = |texts: &[&str]| Table::new().text("id", texts.iter().map(|text| Some(*text)));
+    for key in &long {
+        assert!(testing::clean(&plugin, &table(&[key, &key[..1], &key[..65]])).unwrap().dropped.is_empty());
+    }
+    assert_eq!(testing::clean(&plugin, &table(&[&long[3], "d", "e", &long[0][..64]])).unwrap().dropped.len(), 2);
+    let bytes: usize = testing::take_state().iter().map(|(key, value)| key.len() + value.len()).sum();
+    assert!(bytes < 2_000, "{bytes} bytes");
 }
 
 #[test]
@@ -60,6 +115,8 @@ fn what_cannot_be_a_key_is_named() {
     for (config, pointer) in [(r#"{"key":[]}"#, "/key"), (r#"{"key":["a","b","a"]}"#, "/key/2")] {
         assert_eq!(Dedup::configure(testing::config(config).unwrap()).err().unwrap().0[0].pointer, pointer);
     }
+    let both = Dedup::configure(testing::config(r#"{"key":["a"],"keep":"last","remember_keys":1}"#).unwrap()).err().unwrap();
+    assert!(both.0[0].pointer == "/keep" && both.0[0].message.contains("let in already"));
     let error = testing::clean(&plugin(r#"{"key":["z"]}"#), &rows()).unwrap_err();
     assert_eq!(error.message, "there is no column `z`; shown are `id`, `day`, `x`, `up`");
 }

@@ -18,6 +18,7 @@ pub mod host {
                 import tidegate:plugin/clock@0.1.0;
                 import tidegate:plugin/inputs@0.1.0;
                 import tidegate:plugin/http@0.1.0;
+                import tidegate:plugin/state@0.1.0;
             }
         ",
         world: "tidegate:sdk/host",

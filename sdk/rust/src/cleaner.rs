@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{Batch, Edit, Failure, Issues};
 
-/// A plugin that changes rows or quarantines them. It is pure: the same rows and configuration give the same edits.
+/// A plugin that changes rows or quarantines them. It is pure: the same rows and configuration give the same edits,
+/// and the same [`state`](crate::state) where it keeps some.
 ///
 /// ```
 #[doc = include_str!("../examples/cleaner.rs")]

@@ -28,6 +28,7 @@ pub mod log;
 mod memory;
 mod report;
 mod source;
+pub mod state;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 

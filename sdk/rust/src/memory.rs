@@ -22,6 +22,7 @@ pub mod failures {
 }
 
 pub mod rows;
+pub mod state;
 
 pub mod measurements {
     //! Reports.

@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::host::{clock, http, inputs, log, measurements, rows};
+use crate::host::{clock, http, inputs, log, measurements, rows, state};
 use crate::{Batch, Cleaner, Edit, Evaluator, Failure, Issues, Pull, Reader, Report};
 
 /// Rows of a test.
@@ -108,19 +108,25 @@ pub struct Cleaned {
     pub dropped: Vec<(usize, String)>,
 }
 
-/// Runs a cleaner on rows.
+/// Runs a cleaner on rows. What it keeps in its [`state`](crate::state) is kept for this thread, unless it fails.
 ///
 /// # Errors
 /// The cleaner's failure.
 pub fn clean<P: Cleaner>(cleaner: &P, table: &Table) -> Result<Cleaned, Failure> {
     let editor = rows::Editor::new(&table.batch);
-    cleaner.clean(&Batch::new(&table.batch), &Edit::new(&editor))?;
+    let before = state::KEPT.with_borrow(Clone::clone);
+    cleaner.clean(&Batch::new(&table.batch), &Edit::new(&editor)).inspect_err(|_| state::KEPT.set(before))?;
     let dropped = editor.dropped.into_inner();
     let mut batch = editor.edited.into_inner();
     let kept: Vec<usize> = (0..dropped.len()).filter(|row| dropped[*row].is_none()).collect();
     batch.cells.iter_mut().for_each(|cells| cells.keep_rows(&kept));
     let dropped = dropped.into_iter().enumerate().filter_map(|(row, reason)| Some((row, reason?))).collect();
     Ok(Cleaned { rows: Table { batch }, dropped })
+}
+
+/// What cleaners have kept in their state on this thread; it is forgotten then.
+pub fn take_state() -> BTreeMap<Vec<u8>, Vec<u8>> {
+    state::KEPT.take()
 }
 
 /// Terms of one metric, one a row.

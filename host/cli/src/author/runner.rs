@@ -10,7 +10,7 @@ use tidegate_sandbox::{
     LogLine, Plugin, PluginKind, PluginSettings, Pull, Sandbox, SandboxConfig, Source,
 };
 use tidegate_vocab::limits::{EPOCH_TICK_MS, POLL_BYTES_MAX, SharedLimits};
-use tidegate_vocab::{PluginName, SimulatedClock, Timestamp};
+use tidegate_vocab::{Batch, PluginName, SimulatedClock, StateChanges, StateEntries, Timestamp};
 
 use super::case::{Asked, Case};
 use super::cells;
@@ -135,8 +135,8 @@ impl Handle {
     pub fn ask(&mut self, case: &Case) -> Result<Value, CallError> {
         match (self, &case.asked) {
             (Handle::Cleaner(cleaner), Asked::Rows(rows)) => {
-                let cleaned = cleaner.clean(rows)?;
-                Ok(json!({ "columns": cells::columns(&cleaned.rows), "dropped": cleaned.dropped }))
+                let (cleaned, _) = clean_keeping(cleaner, rows, &Arc::default())?;
+                Ok(cleaned)
             }
             (Handle::Evaluator(evaluator), Asked::Rows(rows)) => Ok(json!({ "metrics": evaluator.evaluate(rows)? })),
             (Handle::Source(source), Asked::Inputs { rows_max, .. }) => {
@@ -152,6 +152,17 @@ impl Handle {
         }
     }
 
+    /// Has a cleaner clean rows with what it has kept until now, and keeps what it keeps.
+    ///
+    /// # Errors
+    /// [`CallError`] when the cleaner fails.
+    pub fn ask_keeping(&mut self, rows: &Batch, kept: &mut Arc<StateEntries>) -> Result<Value, CallError> {
+        let Handle::Cleaner(cleaner) = self else { return Ok(Value::Null) };
+        let (value, changes) = clean_keeping(cleaner, rows, kept)?;
+        Arc::make_mut(kept).apply(changes);
+        Ok(value)
+    }
+
     /// Reads what is behind `cursor`.
     ///
     /// # Errors
@@ -161,6 +172,18 @@ impl Handle {
         source.open(Some(cursor))?;
         pull_all(source, rows_max)
     }
+}
+
+/// What a cleaner made of rows, and of its state where it keeps one.
+fn clean_keeping(cleaner: &mut Cleaner, rows: &Batch, kept: &Arc<StateEntries>) -> Result<(Value, StateChanges), CallError> {
+    let (cleaned, changes) = cleaner.clean_keeping(rows, kept)?;
+    let mut value = json!({ "columns": cells::columns(&cleaned.rows), "dropped": cleaned.dropped });
+    if cleaner.keeps_state() {
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        let state = changes.0.iter().map(|(key, value)| (text(key), json!(value.as_deref().map(text))));
+        value["state"] = state.collect::<serde_json::Map<_, _>>().into();
+    }
+    Ok((value, changes))
 }
 
 fn pull_all(source: &mut Source, rows_max: u32) -> Result<Value, CallError> {

@@ -23,6 +23,7 @@ pub const WIT: &[File] = files![
     "wit/lifecycle.wit",
     "wit/rows.wit",
     "wit/source.wit",
+    "wit/state.wit",
     "wit/world.wit",
 ];
 
@@ -54,8 +55,10 @@ pub const RUST: &[File] = files![
     "sdk/rust/src/log.rs",
     "sdk/rust/src/memory.rs",
     "sdk/rust/src/memory/rows.rs",
+    "sdk/rust/src/memory/state.rs",
     "sdk/rust/src/report.rs",
     "sdk/rust/src/source.rs",
+    "sdk/rust/src/state.rs",
     "sdk/rust/src/testing.rs",
 ];
 
@@ -75,6 +78,7 @@ pub const JAVASCRIPT: &[File] = files![
     "sdk/javascript/tidegate/pull.js",
     "sdk/javascript/tidegate/report.js",
     "sdk/javascript/tidegate/source.js",
+    "sdk/javascript/tidegate/state.js",
     "sdk/javascript/tidegate/text.js",
 ];
 
@@ -93,6 +97,7 @@ pub const PYTHON: &[File] = files![
     "sdk/python/tidegate/log.py",
     "sdk/python/tidegate/report.py",
     "sdk/python/tidegate/source.py",
+    "sdk/python/tidegate/state.py",
     "sdk/python/tidegate/text.py",
 ];
 

@@ -1,13 +1,14 @@
 //! `tidegate plugin test`: is this plugin one that a host can trust to do the same thing tomorrow, whatever it is given?
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use arrow::array::UInt32Array;
 use serde_json::{Value, json};
-use tidegate_sandbox::{CallError, PluginKind, Sandbox};
-use tidegate_vocab::Batch;
+use tidegate_sandbox::{CallError, PluginKind, Sandbox, StateKind};
+use tidegate_vocab::{Batch, StateEntries};
 
 use super::case::{Asked, Case};
 use super::golden::{self, Golden};
@@ -172,8 +173,10 @@ impl Checks<'_> {
         let cases: Vec<Case> = goldens.iter().map(|golden| golden.case.clone()).collect();
         let extremes = hostile.into_iter().map(|hostile| Case { config: like.config.clone(), ..hostile.case });
         self.pure(&cases.into_iter().chain(extremes).collect::<Vec<_>>());
-        if self.runner.plugin.kind() == PluginKind::Cleaner {
-            self.row_wise(goldens);
+        match (self.runner.plugin.kind(), self.runner.plugin.manifest().state) {
+            (PluginKind::Cleaner, StateKind::Keyed) => self.state(goldens),
+            (PluginKind::Cleaner, _) => self.row_wise(goldens),
+            _ => {}
         }
     }
 
@@ -189,6 +192,36 @@ impl Checks<'_> {
             }
         }
         self.add("pure", Verdict::Ok, format!("the same for {} batches, asked twice and of a fresh instance", cases.len()));
+    }
+
+    /// What a cleaner remembers from batch to batch lies in the state that the host lends it, and nowhere else: given the same state,
+    /// an instance that has seen the batches before and one that has not make the same of the next one.
+    fn state(&mut self, goldens: &[Golden]) {
+        let (mut kept, mut kept_by_fresh, mut count) = (Arc::<StateEntries>::default(), Arc::<StateEntries>::default(), 0);
+        let mut used: Option<Handle> = None;
+        for golden in goldens.iter().chain(goldens) {
+            let Some(rows) = rows_of(&golden.case) else { continue };
+            let Ok(mut fresh) = self.runner.start(Some(&golden.case)) else { continue };
+            let used = match &mut used {
+                Some(used) => used,
+                None => match self.runner.start(Some(&golden.case)) {
+                    Ok(started) => used.insert(started),
+                    Err(_) => continue,
+                },
+            };
+            let ask = |handle: &mut Handle, kept| handle.ask_keeping(rows, kept).map_err(|error| error.to_string());
+            if ask(used, &mut kept) != ask(&mut fresh, &mut kept_by_fresh) {
+                let text =
+                    "an instance that had seen the batches before made something else of `NAME` than a fresh one with the same state";
+                return self.add("state", Verdict::Fail, text.replace("NAME", &golden.case.name));
+            }
+            count += 1;
+        }
+        let (entries, bytes) = (kept.entry_count(), kept.byte_count());
+        let text =
+            format!("{count} batches in a row, by one instance and by fresh ones: the same; {entries} entries, {bytes} bytes are kept");
+        self.add("state", Verdict::Ok, text);
+        self.add("row-wise", Verdict::Note, "no: it keeps state; do not write `serving = true`");
     }
 
     /// Whether each row is cleaned as it is among others, which serving needs.

@@ -164,15 +164,16 @@ struct Ended {
     last_words: LastWords,
 }
 
-/// Calls a cleaner with the bundle's rows, under its configuration and limits, and with the columns that it was granted; it can be granted nothing else.
+/// Calls a cleaner with the bundle's rows and state, under its configuration and limits, and with the columns that it was granted; it can
+/// be granted nothing else.
 fn call_again(bundle: &Bundle, plugin: &Plugin) -> Result<Ended, Failure> {
     let call = &bundle.call;
     let rows = bundle.batch().map_err(|error| Failure::new(&error, error.hint()))?;
-    let limits: Option<PluginLimits> = call.circumstances.get("limits").and_then(|limits| serde_json::from_value(limits.clone()).ok());
+    let limits = limits_of(call, plugin.kind().default_limits());
     let settings = PluginSettings {
         config: call.config.clone(),
         grants: Grants { columns: columns_of(&call.circumstances), ..Grants::default() },
-        limits: limits.unwrap_or_else(|| plugin.kind().default_limits()),
+        limits,
         inputs: Arc::new(NoInputs),
         egress: Arc::new(NoEgress),
         clock: Arc::new(SystemClock),
@@ -183,9 +184,10 @@ fn call_again(bundle: &Bundle, plugin: &Plugin) -> Result<Ended, Failure> {
         Ok(cleaner) => cleaner,
         Err(error) => return Ok(Ended { result: Err(failed(&error)), last_words: LastWords::default() }),
     };
-    let result = match cleaner.clean(&rows) {
+    let kept = bundle.kept().map_err(|error| Failure::new(&error, error.hint()))?;
+    let result = match cleaner.clean_keeping(&rows, &Arc::new(kept.unwrap_or_default())) {
         Err(error) => Err(failed(&error)),
-        Ok(cleaned) => match call.damage.breach(&DamageDone::of(&rows, &cleaned)) {
+        Ok((cleaned, _)) => match call.damage.breach(&DamageDone::of(&rows, &cleaned)) {
             None => Ok(cleaned.rows.row_count()),
             Some(breach) => {
                 let (first_row, last_row) = (call.first_row, call.first_row + call.row_count - 1);
@@ -196,6 +198,16 @@ fn call_again(bundle: &Bundle, plugin: &Plugin) -> Result<Ended, Failure> {
     };
     let last_words = if result.is_err() { cleaner.last_words().clone() } else { LastWords::default() };
     Ok(Ended { result, last_words })
+}
+
+/// The limits that a call was made under; those that a host of that time did not have are the defaults.
+fn limits_of(call: &FailedCall, mut limits: PluginLimits) -> PluginLimits {
+    for (key, value) in call.circumstances["limits"].as_object().into_iter().flatten() {
+        if let Some(value) = value.as_u64() {
+            limits.set(key, value);
+        }
+    }
+    limits
 }
 
 /// Whether the failure came back.

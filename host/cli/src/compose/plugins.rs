@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_dataset::chain_digest;
 use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourcePort, cleaner_settings};
-use tidegate_sandbox::{CallError, Grants, LogLevel, LogLine, Plugin, PluginSettings, Sandbox};
+use tidegate_sandbox::{CallError, Grants, LogLevel, LogLine, Plugin, PluginSettings, Sandbox, StateKind};
 use tidegate_vocab::{Clock, Digest, PluginName};
 
 use super::egress::{NetEgress, SystemResolver};
@@ -52,6 +52,12 @@ impl Maker<'_> {
 
     /// A cleaner, configured and probed.
     pub fn cleaner(&self, used: &PluginUse, loaded: &Loaded) -> Result<PluginStep<dyn CleanPort>, Failure> {
+        if used.serving && loaded.plugin.manifest().state == StateKind::Keyed {
+            let text =
+                format!("`{}` keeps state from batch to batch (`state = \"keyed\"`), and requests are no batch in a row", used.plugin);
+            let hint = "take `serving = true` away: training rows pass through it, requests do not";
+            return Err(Failure::usage(text, hint).at(&self.config.file, used.span.clone(), "named here"));
+        }
         let port = loaded.plugin.cleaner(&self.settings(used, loaded)?).map_err(|error| misfit(self.config, used, &error))?;
         Ok(self.step(used, loaded, Box::new(port)))
     }

@@ -26,7 +26,7 @@ pub enum When {
 
 /// Every key of the file, with `*` for names that people give. What lies under a key goes with it. The limits of plugins are named by
 /// their own tables: those of one plugin are live, those that all share need a restart.
-pub const KEYS: [(&str, When); 49] = [
+pub const KEYS: [(&str, When); 51] = [
     ("backtest.seeds", When::Elsewhere),
     ("backtest.step_rows", When::Restart),
     ("backtest.warmup_share", When::Elsewhere),
@@ -53,7 +53,9 @@ pub const KEYS: [(&str, When); 49] = [
     ("pipeline.*.source.config", When::Live),
     ("pipeline.*.source.plugin", When::Restart),
     ("pipeline.*.trigger", When::Live),
+    ("plugin.*.from", When::Live),
     ("plugin.*.grant.clock", When::Live),
+    ("plugin.*.grant.columns", When::Live),
     ("plugin.*.grant.http", When::Live),
     ("plugin.*.grant.inputs", When::Live),
     ("plugin.*.grant.secrets", When::Live),

@@ -81,6 +81,11 @@ fn check(find: &str, replacement: &str, key: &str, when: When) -> usize {
     KEYS.iter().position(|(pattern, _)| matches(pattern, &names)).unwrap_or(KEYS.len())
 }
 
+const FROM_REGISTRY: &str = concat!(
+    "[plugin.range]\nfrom = \"oci://registry.example/range@sha256:",
+    "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n[serve]"
+);
+
 #[test]
 fn what_is_taken_up_is_what_the_table_says() {
     use When::{Elsewhere, Live, NextRun, Restart};
@@ -121,6 +126,8 @@ fn what_is_taken_up_is_what_the_table_says() {
         ("inputs = [\"weather\"]", "inputs = [\"weather\"]\nclock = true", "plugin.csv.grant.clock", Live),
         ("methods = [\"POST\"]", "methods = [\"PUT\"]", "plugin.webhook.grant.http", Live),
         ("env:HOOK_KEY", "env:OTHER_KEY", "plugin.webhook.grant.secrets", Live),
+        ("[serve]", "[plugin.range.grant]\ncolumns = { read = [\"*\"] }\n[serve]", "plugin.range.grant.columns", Live),
+        ("[serve]", FROM_REGISTRY, "plugin.range.from", Live),
         ("folder = \"plugins\"", "folder = \"others\"", "plugins.folder", Restart),
         ("locked = false", "locked = true", "plugins.locked", Live),
         ("memory_bytes_max = \"2GiB\"", "memory_bytes_max = \"3GiB\"", "plugins.memory_bytes_max", Restart),

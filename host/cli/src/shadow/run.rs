@@ -1,9 +1,11 @@
 //! Running both builds.
 
+use std::sync::Arc;
+
 use tidegate_dataset::typed;
 use tidegate_pipeline::{CleanPort, EvaluatePort, SourcePort};
 use tidegate_sandbox::{CallError, Cleaned, Pull};
-use tidegate_vocab::{Batch, Contract, MetricTerms, Timestamp};
+use tidegate_vocab::{Batch, Contract, MetricTerms, StateEntries, Timestamp};
 use tokio::time::Instant;
 
 use super::compare::{Comparison, ShadowedBatch, metrics};
@@ -36,7 +38,10 @@ fn refused(error: &CallError) -> Failure {
 
 fn unequal(what: &str) -> Failure {
     let text = format!("given the same {what} twice, it gave two results");
-    Failure::usage(text, "a plugin may depend on its input and configuration only: not on time, chance or what it was given before")
+    Failure::usage(
+        text,
+        "a plugin may depend on its input, its configuration and what it keeps in the host's state: not on time, chance or what else it was given before",
+    )
 }
 
 /// Cleaners on `batches`, which are what they are given at `place`.
@@ -46,26 +51,43 @@ fn unequal(what: &str) -> Failure {
 pub fn cleaners(place: String, mut builds: Builds<dyn CleanPort>, batches: &[Batch]) -> Result<Difference, Failure> {
     let (mut comparison, mut seconds, mut old_failed) = (Comparison::default(), Pair::default(), None);
     let (mut count, mut rows, mut results) = (0, 0, Vec::new());
+    let mut kept = Pair { old: Kept::default(), new: Kept::default() };
     for batch in batches {
-        let new = timed(&mut seconds.new, || builds.new.clean(batch)).map_err(|error| refused(&error))?;
+        let kept_before = kept.new.clone();
+        let new = timed(&mut seconds.new, || kept.new.clean(&mut *builds.new, batch)).map_err(|error| refused(&error))?;
         // The first and the last are asked for again.
         results.truncate(1);
-        results.push((batch, new.clone()));
+        results.push((batch, kept_before, new.clone()));
         (count, rows) = (count + 1, rows + batch.row_count() as u64);
-        match timed(&mut seconds.old, || builds.old.clean(batch)) {
+        match timed(&mut seconds.old, || kept.old.clean(&mut *builds.old, batch)) {
             Ok(old) => comparison.add(&ShadowedBatch { rows: batch.row_count(), old: &old, new: &new }),
             // It may be what the new build mends.
             Err(error) => old_failed = Some(error.to_string()),
         }
     }
     // The instance has seen other batches since: the same batch still gives the same.
-    for (batch, result) in results.iter().rev() {
-        if !are_equal(result, &builds.new.clean(batch).map_err(|error| refused(&error))?) {
+    for (batch, mut kept, result) in results.into_iter().rev() {
+        if !are_equal(&result, &kept.clean(&mut *builds.new, batch).map_err(|error| refused(&error))?) {
             return Err(unequal("batch"));
         }
     }
     let difference = Difference { place, seconds, old_failed, ..comparison.difference() };
     Ok(if difference.old_failed.is_some() { Difference { batches: count, rows, ..difference } } else { difference })
+}
+
+/// What a cleaner that keeps state remembers in a shadow run: it begins with nothing, as a new build does, and nothing of it is kept.
+#[derive(Clone, Default)]
+struct Kept(Arc<StateEntries>);
+
+impl Kept {
+    fn clean(&mut self, port: &mut dyn CleanPort, batch: &Batch) -> Result<Cleaned, CallError> {
+        if !port.keeps_state() {
+            return port.clean(batch);
+        }
+        let (cleaned, changes) = port.clean_keeping(batch, &self.0)?;
+        Arc::make_mut(&mut self.0).apply(changes);
+        Ok(cleaned)
+    }
 }
 
 fn are_equal(one: &Cleaned, other: &Cleaned) -> bool {

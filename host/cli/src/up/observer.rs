@@ -102,6 +102,8 @@ pub fn describe() {
         "Instances of a plugin that were started: one a use, and one more for each call that ended badly."
     );
     describe_gauge!("tidegate_plugin_memory_bytes", "Linear memory of the plugin's instance that was called last; 0 where it is gone.");
+    describe_gauge!("tidegate_plugin_state_entries", "Entries of what a cleaner keeps from batch to batch.");
+    describe_gauge!("tidegate_plugin_state_bytes", "Bytes of what a cleaner keeps from batch to batch, as its limit counts them.");
     describe_counter!("tidegate_plugin_reloads_total", "Attempts to replace a plugin since the host started, by how they ended.");
     describe_counter!(
         "tidegate_settings_reloads_total",

@@ -10,8 +10,8 @@ use tidegate_sandbox::{CallError, Cleaned};
 use tidegate_store::{AliasMove, Fence, JournalEntry, JournalHead, MetaStore, StoreError, Write};
 use tidegate_testkit::{MemoryStore, seeded_rng};
 use tidegate_vocab::{
-    Alias, Batch, CleanPart, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, SimulatedClock, Snapshot,
-    Timestamp, VersionNo,
+    Alias, Batch, CleanPart, CleanerState, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, SimulatedClock,
+    Snapshot, Timestamp, VersionNo,
 };
 
 use rand::RngExt as _;
@@ -55,6 +55,7 @@ forward! {
     raw_parts(pipeline: &PipelineId, from_row: u64) -> Vec<RawPart>;
     clean_parts(pipeline: &PipelineId, chain: &Digest, from_row: u64) -> Vec<CleanPart>;
     quarantined(pipeline: &PipelineId, chain: &Digest) -> Vec<(Digest, Quarantined)>;
+    chain_state(pipeline: &PipelineId, chain: &Digest) -> Option<(u64, Vec<CleanerState>)>;
     run(pipeline: &PipelineId, id: RunId) -> Option<Run>;
     runs(pipeline: &PipelineId) -> Vec<Run>;
     open_run(pipeline: &PipelineId) -> Option<Run>;

@@ -7,4 +7,5 @@ mod data_life;
 mod failures;
 mod loop_;
 mod scripted;
+mod state;
 mod terms;

@@ -15,6 +15,7 @@ pub(crate) mod list;
 pub(crate) mod log;
 pub(crate) mod report;
 pub(crate) mod rows;
+pub(crate) mod state;
 pub(crate) mod wasi;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +52,7 @@ pub(crate) struct HostState {
     /// The line that would have granted what was denied in the present call.
     pub(crate) denied: Option<String>,
     pub(crate) guest_time: GuestTime,
+    pub(crate) state: state::KeyedState,
     deadline: Instant,
     /// Processor time of the calling thread at the first tick of the present call. Not at its beginning: the kernel has to be asked
     /// for it, which costs more than a small call, and no limit is finer than a tick.
@@ -77,6 +79,7 @@ impl HostState {
         reasons: Arc<[String]>,
         log_rate: Arc<LogRate>,
         place: Place,
+        keeps_state: bool,
     ) -> HostState {
         let limits = settings.limits;
         let call_log = CallLog::new(plugin.clone(), &limits, Arc::clone(&settings.log), log_rate);
@@ -94,6 +97,7 @@ impl HostState {
             scratch: rows::Scratch::default(),
             denied: None,
             guest_time: GuestTime::default(),
+            state: state::KeyedState::new(keeps_state),
             deadline: monotonic_now(),
             cpu_began: None,
             rows: None,
@@ -239,6 +243,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     shared::inputs::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
     shared::http::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
     shared::measurements::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
+    shared::state::add_to_linker::<HostState, HasSelf<HostState>>(&mut linker, |state| state)?;
     Ok(linker)
 }
 

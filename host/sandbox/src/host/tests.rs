@@ -59,7 +59,7 @@ fn state() -> (HostState, Arc<Mutex<Vec<LogLine>>>) {
         log: Arc::new(move |line| sink.lock().unwrap().push(line)),
     };
     let place = Budget::new(&SharedLimits::DEFAULT).place().unwrap();
-    let mut state = HostState::new(&"web".parse().unwrap(), &settings, Arc::new([]), Arc::default(), place);
+    let mut state = HostState::new(&"web".parse().unwrap(), &settings, Arc::new([]), Arc::default(), place, false);
     state.start_call(monotonic_now());
     (state, lines)
 }

@@ -8,6 +8,7 @@ use tidegate_vocab::limits::PluginLimits;
 use crate::contained::{check_any, check_clean, use_it};
 use crate::guest::{ENDLESS, Guest, batch, sandbox, settings};
 use crate::lent;
+use crate::state::keeping;
 
 const ROWS: &str = "tidegate:plugin/rows@0.1.0";
 
@@ -191,6 +192,37 @@ exceeded! {
         check_any(&lent::sending(4), limit, "notify", "egress_connections_max");
         assert_eq!(way_out.unwrap().sent.lock().unwrap().len(), 3);
     }
+
+    state_entries_max {
+        check_clean(&setting("(i32.add (i32.const 128) (local.get $i)) (i32.const 4)"), |settings| settings.limits.state_entries_max = 100, "state_entries_max");
+    }
+
+    state_bytes_max {
+        // Small entries, each of which costs the host more than its key.
+        let limit = |settings: &mut PluginSettings| settings.limits.state_bytes_max = 4_000;
+        check_clean(&setting("(i32.add (i32.const 128) (local.get $i)) (i32.const 4)"), limit, "state_bytes_max");
+    }
+
+    state_key_bytes_max {
+        check_clean(&setting("(i32.const 128) (local.get $i)"), |settings| settings.limits.state_key_bytes_max = 16, "state_key_bytes_max");
+    }
+
+    state_value_bytes_max {
+        let body = "(call $set (i32.const 128) (i32.const 1) (i32.const 128) (i32.const 17) (i32.const 2048))
+            (if (i32.load8_u (i32.const 2048)) (then (unreachable)))";
+        check_clean(&keeping(body, "a"), |settings| settings.limits.state_value_bytes_max = 16, "state_value_bytes_max");
+    }
+}
+
+/// A cleaner that sets 400 keys, each of which lies at and is as long as `key` says for `$i`; it dies of a data error.
+fn setting(key: &str) -> Guest {
+    let body = format!(
+        "(loop $more (call $set {key} (i32.const 128) (i32.const 0) (i32.const 2048))
+           (if (i32.load8_u (i32.const 2048)) (then (unreachable)))
+           (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $more (i32.lt_u (local.get $i) (i32.const 400))))"
+    );
+    let bytes: String = (0..500_u32).map(|at| format!("\\{:02x}", at.wrapping_mul(at).wrapping_mul(2_654_435_761) >> 24)).collect();
+    keeping(&body, &bytes)
 }
 
 /// A cleaner that logs 100 lines of 60 bytes.

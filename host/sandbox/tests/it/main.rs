@@ -13,3 +13,4 @@ mod last_words;
 mod lent;
 mod limits;
 mod loading;
+mod state;

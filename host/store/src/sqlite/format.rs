@@ -6,7 +6,7 @@ use super::SqliteStore;
 use crate::StoreError;
 
 /// One step a format; step `n` turns format `n` into format `n + 1`. Steps that were released never change.
-const STEPS: [&str; 2] = [FORMAT_1, FORMAT_2];
+const STEPS: [&str; 3] = [FORMAT_1, FORMAT_2, FORMAT_3];
 
 const FORMAT_1: &str = "
 CREATE TABLE head (
@@ -101,6 +101,15 @@ CREATE TABLE labels (
     class TEXT NOT NULL, known_at INTEGER NOT NULL, received_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX labels_of ON labels (pipeline, row_id, seq);
+";
+
+/// What cleaners that keep state remember. A version that does not know of it would clean on without, so that it must not open the
+/// database.
+const FORMAT_3: &str = "
+CREATE TABLE chain_states (
+    pipeline TEXT NOT NULL REFERENCES pipelines, chain BLOB NOT NULL, revision INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (pipeline, chain)
+) STRICT;
 ";
 
 /// Refuses a database of any other format than this version's.

@@ -20,7 +20,8 @@ use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Row as _, SqlSafeStr as _, Sqlite, SqliteConnection, Transaction};
 use tidegate_vocab::{
-    Alias, CleanPart, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, Snapshot, Timestamp, VersionNo,
+    Alias, CleanPart, CleanerState, Decision, Digest, ModelVersion, PipelineId, Quarantined, RawPart, Run, RunId, Snapshot, Timestamp,
+    VersionNo,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -192,6 +193,13 @@ impl MetaStore for SqliteStore {
         let sql = "SELECT body FROM clean_parts WHERE pipeline = ? AND chain = ? AND quarantined ORDER BY end_row";
         let parts: Vec<CleanPart> = self.values("cleaned part", sqlx::query(sql).bind(pipeline.as_str()).bind(read::bytes(chain))).await?;
         Ok(parts.into_iter().flat_map(|part| part.quarantined.into_iter().map(move |group| (part.raw, group))).collect())
+    }
+
+    async fn chain_state(&self, pipeline: &PipelineId, chain: &Digest) -> Result<Option<(u64, Vec<CleanerState>)>, StoreError> {
+        let query = sqlx::query("SELECT revision, body FROM chain_states WHERE pipeline = ? AND chain = ?");
+        let query = query.bind(pipeline.as_str()).bind(read::bytes(chain));
+        let row = query.fetch_optional(&self.pool).await.map_err(self.failed("reading the state of cleaners"))?;
+        row.map(|row| Ok((read::number(&row, 0)?, read::value("cleaner's state", &row, 1)?))).transpose()
     }
 
     async fn run(&self, pipeline: &PipelineId, id: RunId) -> Result<Option<Run>, StoreError> {

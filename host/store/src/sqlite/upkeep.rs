@@ -12,7 +12,9 @@ use crate::{StoreError, Upkeep};
 #[async_trait]
 impl Upkeep for SqliteStore {
     async fn chains(&self, pipeline: &PipelineId) -> Result<Vec<Digest>, StoreError> {
-        let query = sqlx::query("SELECT DISTINCT chain FROM clean_parts WHERE pipeline = ? ORDER BY chain").bind(pipeline.as_str());
+        let sql =
+            "SELECT chain FROM clean_parts WHERE pipeline = ?1 UNION SELECT chain FROM chain_states WHERE pipeline = ?1 ORDER BY chain";
+        let query = sqlx::query(sql).bind(pipeline.as_str());
         let rows = query.fetch_all(&self.pool).await.map_err(self.failed("listing cleaner chains"))?;
         rows.iter().map(|row| read::digest(row, 0)).collect()
     }

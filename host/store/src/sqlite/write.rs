@@ -73,6 +73,7 @@ fn facts(row: &SqliteRow) -> Result<Facts, StoreError> {
         runs: Default::default(),
         versions: Default::default(),
         state: Default::default(),
+        chain_states: Default::default(),
         raw: Default::default(),
         clean: Default::default(),
     })
@@ -103,6 +104,13 @@ async fn look_up(
         let query = sqlx::query("SELECT revision FROM state WHERE pipeline = ? AND key = ?").bind(pipeline.as_str()).bind(&key);
         if let Some(row) = query.fetch_optional(&mut *connection).await.map_err(&failed)? {
             facts.state.insert(key.clone(), number(&row, 0)?);
+        }
+    }
+    for chain in wanted.chain_states {
+        let sql = "SELECT revision FROM chain_states WHERE pipeline = ? AND chain = ?";
+        let query = sqlx::query(sql).bind(pipeline.as_str()).bind(bytes(&chain));
+        if let Some(row) = query.fetch_optional(&mut *connection).await.map_err(&failed)? {
+            facts.chain_states.insert(chain, number(&row, 0)?);
         }
     }
     for first_row in wanted.raw {
@@ -279,9 +287,19 @@ fn add_upkeep(batch: &mut Batch, pipeline: &PipelineId, change: Change) -> Resul
             .statement("DELETE FROM row_ids WHERE pipeline = ? AND row < ?")
             .key(pipeline)?
             .bind(signed(below))?,
-        Change::DropCleanParts { chain } => {
-            batch.statement("DELETE FROM clean_parts WHERE pipeline = ? AND chain = ?").key(pipeline)?.digest(&chain)?
-        }
+        Change::ChainState { chain, revision, stored } => batch
+            .statement("INSERT OR REPLACE INTO chain_states (pipeline, chain, revision, body) VALUES (?, ?, ?, ?)")
+            .key(pipeline)?
+            .digest(&chain)?
+            .bind(signed(revision))?
+            .bind(stored)?,
+        Change::DropCleanParts { chain } => batch
+            .statement("DELETE FROM clean_parts WHERE pipeline = ? AND chain = ?")
+            .key(pipeline)?
+            .digest(&chain)?
+            .statement("DELETE FROM chain_states WHERE pipeline = ? AND chain = ?")
+            .key(pipeline)?
+            .digest(&chain)?,
         Change::DropFeedback { before } => batch
             .statement(
                 "DELETE FROM labels WHERE pipeline = ? AND received_at < ?

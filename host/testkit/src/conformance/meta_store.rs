@@ -7,7 +7,7 @@ use tidegate_store::{Fence, MetaStore, StoreError, Write};
 use tidegate_vocab::{Alias, DecisionKind, Run, RunId, RunState, Timestamp, VersionNo, VersionState};
 
 use super::Refusal;
-use crate::samples::{clean_part, decision, digest, named, pipeline, raw_part, run, snapshot, verdict, version};
+use crate::samples::{clean_part, cleaner_state, decision, digest, named, pipeline, raw_part, run, snapshot, verdict, version};
 
 const AT: Timestamp = Timestamp(1_700_000_000_000_000);
 
@@ -23,6 +23,7 @@ pub async fn meta_store<S: MetaStore>(make: impl AsyncFn() -> S) {
     versions_follow_their_states(&make().await).await;
     aliases_move_by_decision_only(&make().await).await;
     state_is_compared_and_set(&make().await).await;
+    the_state_of_a_chain_moves_with_its_parts(&make().await).await;
     a_commit_is_all_or_nothing(&make().await).await;
     a_later_fence_shuts_out_an_earlier_one(&make().await).await;
     pipelines_do_not_see_each_other(&make().await).await;
@@ -224,6 +225,36 @@ async fn state_is_compared_and_set<S: MetaStore>(store: &S) {
     writer.refused(Refusal::Conflict, vec![state(Some(2), b"[]")]).await;
     assert_eq!(store.state(&p, "trigger").await.unwrap(), Some((3, b"[2]".to_vec())));
     assert_eq!(store.state(&p, "other").await.unwrap(), None);
+}
+
+async fn the_state_of_a_chain_moves_with_its_parts<S: MetaStore>(store: &S) {
+    let (writer, p) = (Writer::new(store).await, pipeline());
+    let (first, second) = (raw_part(0, 10), raw_part(10, 5));
+    let moved = |chain, expected, layer| Write::ChainState { chain: digest(chain), expected, state: vec![cleaner_state(0, layer)] };
+    let chain_state = async |chain| store.chain_state(&p, &digest(chain)).await.unwrap();
+    assert_eq!(chain_state(1).await, None);
+    writer.commit(vec![Write::RawPart(first.clone()), Write::RawPart(second.clone())]).await;
+    writer.commit(vec![Write::CleanPart(clean_part(&first, 1)), moved(1, None, 50)]).await;
+    assert_eq!(chain_state(1).await, Some((1, vec![cleaner_state(0, 50)])));
+    // A part whose state does not follow the last one is refused with it: neither is there afterwards.
+    for expected in [None, Some(0), Some(2)] {
+        writer.refused(Refusal::Conflict, vec![Write::CleanPart(clean_part(&second, 1)), moved(1, expected, 51)]).await;
+    }
+    assert_eq!(store.clean_parts(&p, &digest(1), 0).await.unwrap().len(), 1);
+    assert_eq!(chain_state(1).await, Some((1, vec![cleaner_state(0, 50)])));
+    writer.commit(vec![Write::CleanPart(clean_part(&second, 1)), moved(1, Some(1), 51)]).await;
+    // Other chains and pipelines have their own, and an empty one is one.
+    assert_eq!(chain_state(2).await, None);
+    writer.commit(vec![Write::ChainState { chain: digest(2), expected: None, state: Vec::new() }]).await;
+    assert_eq!((chain_state(1).await, chain_state(2).await), (Some((2, vec![cleaner_state(0, 51)])), Some((1, Vec::new()))));
+    assert_eq!(store.chain_state(&named("other"), &digest(1)).await.unwrap(), None);
+    // It outlives the parts that it came from, not its chain; what is written after that begins anew.
+    writer.commit(vec![Write::DropRows { below: 10 }]).await;
+    assert_eq!(chain_state(1).await, Some((2, vec![cleaner_state(0, 51)])));
+    writer.commit(vec![Write::DropCleanParts { chain: digest(1) }, moved(1, None, 53)]).await;
+    assert_eq!(chain_state(1).await, Some((1, vec![cleaner_state(0, 53)])));
+    writer.commit(vec![Write::DropCleanParts { chain: digest(1) }]).await;
+    assert_eq!((chain_state(1).await, chain_state(2).await), (None, Some((1, Vec::new()))));
 }
 
 async fn a_commit_is_all_or_nothing<S: MetaStore>(store: &S) {

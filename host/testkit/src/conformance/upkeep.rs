@@ -6,7 +6,7 @@ use tidegate_store::{MetaStore, StoreError, Upkeep, Write, named_blobs};
 use tidegate_vocab::{CleanPart, Run, RunState, Snapshot, SnapshotPart, Timestamp, VersionNo};
 
 use super::Refusal;
-use crate::samples::{clean_part, decision, digest, named, pipeline, raw_part, run, snapshot, version};
+use crate::samples::{clean_part, cleaner_state, decision, digest, named, pipeline, raw_part, run, snapshot, version};
 
 const AT: Timestamp = Timestamp(1_700_000_000_000_000);
 
@@ -112,7 +112,7 @@ async fn everything_that_is_named_is_listed<S: MetaStore + Upkeep>(store: &S) {
     let (fence, p) = (store.take_fence("suite").await.unwrap(), pipeline());
     assert!(named_blobs(store, store, &p).await.unwrap().is_empty());
     let raw = raw_part(0, 10);
-    let clean = clean_part(&raw, 1);
+    let clean = CleanPart { state: vec![cleaner_state(0, 55)], ..clean_part(&raw, 1) };
     let trained = Snapshot {
         parts: vec![SnapshotPart { digest: digest(50), first_row: 0, last_row: 9, row_count: 9 }],
         late_labels: Some(digest(51)),
@@ -135,6 +135,8 @@ async fn everything_that_is_named_is_listed<S: MetaStore + Upkeep>(store: &S) {
     let writes = vec![
         Write::RawPart(raw.clone()),
         Write::CleanPart(clean.clone()),
+        Write::ChainState { chain: digest(1), expected: None, state: vec![cleaner_state(0, 55), cleaner_state(2, 56)] },
+        Write::ChainState { chain: digest(2), expected: None, state: vec![cleaner_state(0, 57)] },
         Write::Snapshot(trained),
         Write::NewRun(run(1)),
         Write::Run { expected: RunState::Queued, run: planned },
@@ -144,7 +146,7 @@ async fn everything_that_is_named_is_listed<S: MetaStore + Upkeep>(store: &S) {
         state("b", format!("{{\"component\":\"{}\"}}", digest(54)).into_bytes()),
     ];
     store.commit(fence, &p, AT, writes).await.unwrap();
-    let expected = [raw.digest, clean.digest, model.weights, model.manifest].into_iter().chain((50..=54).map(digest));
+    let expected = [raw.digest, clean.digest, model.weights, model.manifest].into_iter().chain((50..=57).chain(1_055..=1_057).map(digest));
     assert_eq!(named_blobs(store, store, &p).await.unwrap(), expected.collect());
     let states = store.states(&p).await.unwrap();
     assert_eq!(states.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["a", "b"]);

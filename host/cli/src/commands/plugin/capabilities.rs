@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tidegate_sandbox::{ColumnGrant, HttpGrant, Manifest, PluginKind};
+use tidegate_sandbox::{ColumnGrant, HttpGrant, Manifest, PluginKind, StateKind};
 use tidegate_vocab::PluginName;
 
 use crate::config::{Grants, SecretGrant};
@@ -56,7 +56,7 @@ impl Plugin<'_> {
         let Grants { inputs, http, secrets, clock, columns } = self.granted;
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let latency = self.manifest.kind == PluginKind::Evaluator && self.asks("latency");
-        let state = self.manifest.state != "none" && self.imports("tidegate:plugin/state@");
+        let keeps = self.manifest.state == StateKind::Keyed;
         let row = |name, asked: &str, imported: String, granted: &str| Capability {
             name,
             asked: asked.to_owned(),
@@ -80,9 +80,9 @@ impl Plugin<'_> {
             row("latency", yes(self.asks("latency")), NO.to_owned(), yes(latency)),
             row(
                 "state",
-                if self.manifest.state == "none" { NO } else { &self.manifest.state },
+                if keeps { self.manifest.state.word() } else { NO },
                 yes(self.imports("tidegate:plugin/state@")).to_owned(),
-                yes(state),
+                yes(keeps),
             ),
             row("WASI", NO, self.wasi(), "nothing behind it"),
         ]
@@ -202,7 +202,7 @@ mod tests {
             config_schema: json!({}),
             capabilities: capabilities.iter().map(|asked| (*asked).to_owned()).collect(),
             reasons: Vec::new(),
-            state: "none".into(),
+            state: StateKind::None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidegate_pipeline::{AlertPort, CleanPort, EvaluatePort, SourcePort};
 use tidegate_sandbox::{Alert, CallError, Cleaned, LastWords, Pull};
-use tidegate_vocab::{Batch, MetricInfo, MetricTerms};
+use tidegate_vocab::{Batch, MetricInfo, MetricTerms, StateChanges, StateEntries};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -155,6 +155,19 @@ impl<P: ?Sized> Watched<P> {
 impl CleanPort for Watched<dyn CleanPort> {
     fn clean(&mut self, rows: &Batch) -> Result<Cleaned, CallError> {
         self.call(rows.row_count() as u64, |port| port.clean(rows), |cleaned| Some(cleaned.damage.rows_dropped))
+    }
+
+    fn keeps_state(&self) -> bool {
+        self.port.keeps_state()
+    }
+
+    fn clean_keeping(&mut self, rows: &Batch, kept: &Arc<StateEntries>) -> Result<(Cleaned, StateChanges), CallError> {
+        // What it drops depends on what it remembers, and in the shadow run that was little.
+        self.call(rows.row_count() as u64, |port| port.clean_keeping(rows, kept), |_| None)
+    }
+
+    fn state_keys(&self) -> Vec<Box<[u8]>> {
+        self.port.state_keys()
     }
 
     fn last_words(&self) -> LastWords {

@@ -98,7 +98,10 @@ impl Taking<'_> {
                 let name = loaded.plugin.name();
                 registry.check(&new, &loaded)?;
                 let (before, now) = (lent_lines(&old, name), lent_lines(&new, name));
-                let more: Vec<String> = now.difference(&before).map(|line| format!("`{line}`")).collect();
+                let mut more: Vec<String> = now.difference(&before).map(|line| format!("`{line}`")).collect();
+                if old.plugin(name).grants.columns.is_some() && new.plugin(name).grants.columns.is_none() {
+                    more.push("every column that its kind is shown".to_owned());
+                }
                 if !more.is_empty() && !registry.is_locked(name) {
                     lent.push(format!("they lend `{name}` {}, which it was not lent before", more.join(", ")));
                 }

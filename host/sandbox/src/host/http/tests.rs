@@ -57,6 +57,7 @@ fn state(answers: Vec<Result<Answer, EgressError>>) -> (HostState, Arc<Script>) 
         Arc::new([]),
         Arc::default(),
         Budget::new(&SharedLimits::DEFAULT).place().unwrap(),
+        false,
     );
     state.start_call(monotonic_now());
     (state, script)
