@@ -10,7 +10,8 @@ use super::SqliteStore;
 use super::read::{number, signed, value};
 use crate::{ArrivedLabel, Feedback, Fence, LabelsKept, StoreError};
 
-/// Rows of one statement; SQLite allows 32,766 bound values.
+/// Rows of one statement; SQLite allows 32,766 bound values. A statement for so many rows is another one for each number of them, and
+/// none of these is kept prepared: a hundred of them would be tens of megabytes.
 const ROWS_MAX: usize = 2_000;
 
 #[async_trait]
@@ -28,7 +29,7 @@ impl Feedback for SqliteStore {
             insert.push_values(rows.iter().zip(bodies), |mut values, (row, body)| {
                 values.push_bind(pipeline.as_str()).push_bind(row.row_id.as_str()).push_bind(row.at.0).push_bind(body);
             });
-            insert.build().execute(&mut *transaction).await.map_err(&failed)?;
+            insert.build().persistent(false).execute(&mut *transaction).await.map_err(&failed)?;
         }
         transaction.commit().await.map_err(&failed)
     }
@@ -54,7 +55,7 @@ impl Feedback for SqliteStore {
             let mut list = query.separated(", ");
             ids.iter().for_each(|id| _ = list.push_bind(id.as_str()));
             query.push(") ORDER BY seq");
-            for row in query.build().fetch_all(&self.pool).await.map_err(&failed)? {
+            for row in query.build().persistent(false).fetch_all(&self.pool).await.map_err(&failed)? {
                 found.insert(row.try_get(0).map_err(&failed)?, value("a prediction", &row, 1)?);
             }
         }
@@ -70,7 +71,7 @@ impl Feedback for SqliteStore {
             insert.push_values(rows, |mut values, (id, row)| {
                 values.push_bind(pipeline.as_str()).push_bind(id.as_str()).push_bind(signed(*row));
             });
-            insert.build().execute(&mut *transaction).await.map_err(&failed)?;
+            insert.build().persistent(false).execute(&mut *transaction).await.map_err(&failed)?;
         }
         transaction.commit().await.map_err(&failed)
     }
