@@ -291,4 +291,29 @@ mod tests {
         store.commit(fence, &pipeline, Timestamp(0), vec![note(), big]).await.unwrap();
         assert_eq!(store.verify_journal().await.unwrap().entries, 2);
     }
+
+    #[tokio::test]
+    async fn a_statement_for_each_number_of_rows_is_not_kept() {
+        use sqlx::Connection as _;
+
+        use crate::Feedback as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open_with(&folder.path().join("db"), 1).await.unwrap();
+        let fence = store.take_fence("test").await.unwrap();
+        let pipeline: PipelineId = "weather".parse().unwrap();
+        let kept = async |count: usize| {
+            let ids: Vec<String> = (0..count).map(|row| format!("{count}-{row}")).collect();
+            let predictions: Vec<_> = ids.iter().map(|id| tidegate_testkit::samples::prediction(id, 0)).collect();
+            store.log_predictions(fence, &pipeline, &predictions).await.unwrap();
+            let named: Vec<(String, u64)> = ids.iter().cloned().zip(0..).collect();
+            store.name_rows(fence, &pipeline, &named).await.unwrap();
+            assert_eq!(store.predictions_of(&pipeline, &ids).await.unwrap().len(), count);
+            store.pool.acquire().await.unwrap().cached_statements_size()
+        };
+        let at_first = kept(1).await;
+        for count in 2..12 {
+            assert_eq!(kept(count).await, at_first, "after {count} rows at once");
+        }
+    }
 }
