@@ -4,12 +4,15 @@
 //! part which is cleaned twice after a crash finds none of its own. A row with a missing key is nobody's duplicate. It is shown
 //! features; the id of a row can be part of a key where it is granted by its name.
 
+mod keys;
 mod remembered;
 
 use std::collections::HashSet;
 
 use serde::Deserialize;
-use tidegate_plugin::{Batch, Cleaner, Column, Edit, Failure, Issues};
+use tidegate_plugin::{Batch, Cleaner, Edit, Failure, Issues};
+
+use keys::Keys;
 
 /// The reason that the manifest lists.
 const REASON: &str = "duplicate";
@@ -71,15 +74,9 @@ impl Cleaner for Dedup {
             let message = format!("there is no column `{name}`; shown are {}", listed(&shown));
             return Err(Failure::new(message));
         }
-        let mut keys: Vec<Option<Vec<u8>>> = vec![Some(Vec::new()); rows.row_count() as usize];
-        for name in &self.config.key {
-            for window in rows.windows() {
-                let first = window.first_row() as usize;
-                append(&window.column(name)?, &mut keys[first..first + window.row_count() as usize])?;
-            }
-        }
-        let mut seen = HashSet::with_capacity(keys.len());
-        let mut is_new = |key: &Option<Vec<u8>>| key.as_ref().is_none_or(|key| seen.insert(key.clone()));
+        let keys = Keys::of(rows, &self.config.key)?;
+        let mut seen: HashSet<&[u8]> = HashSet::with_capacity(rows.row_count() as usize);
+        let mut is_new = |key: Option<_>| key.is_none_or(|key| seen.insert(key));
         let mut mask: Vec<bool> = match self.config.keep {
             Keep::First => keys.iter().map(&mut is_new).collect(),
             Keep::Last => keys.iter().rev().map(&mut is_new).collect(),
@@ -89,7 +86,7 @@ impl Cleaner for Dedup {
         }
         if let Some(remember_keys) = self.config.remember_keys {
             let first: Vec<(usize, &[u8])> =
-                keys.iter().enumerate().filter(|(row, _)| mask[*row]).filter_map(|(row, key)| Some((row, key.as_deref()?))).collect();
+                keys.iter().enumerate().filter(|(row, _)| mask[*row]).filter_map(|(row, key)| Some((row, key?))).collect();
             let once: Vec<&[u8]> = first.iter().map(|(_, key)| *key).collect();
             let are_new = remembered::are_new(&once, remember_keys)?;
             first.iter().zip(are_new).for_each(|((row, _), is_new)| mask[*row] = is_new);
@@ -100,36 +97,6 @@ impl Cleaner for Dedup {
 
 fn listed(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// Appends the column's values to the keys, so that no two different rows get one key; a missing value takes the key away.
-fn append(column: &Column, keys: &mut [Option<Vec<u8>>]) -> Result<(), Failure> {
-    match column.dtype() {
-        "utf8" => {
-            let text = column.text()?;
-            // With its length in front, so that `ab` and `c` is another key than `a` and `bc`.
-            extend(keys, text.iter().map(|cell| cell.map(|cell| [&(cell.len() as u64).to_le_bytes(), cell.as_bytes()].concat())));
-        }
-        "f64" => {
-            let values = column.f64()?;
-            // Minus zero is zero, and a NaN is missing.
-            let bytes = |value: f64| (value + 0.0).to_bits().to_le_bytes();
-            extend(keys, values.iter().map(|value| value.filter(|value| !value.is_nan()).map(bytes)));
-        }
-        "i64" | "timestamp-us" => extend(keys, column.i64()?.iter().map(|value| value.map(i64::to_le_bytes))),
-        "bool" => extend(keys, column.bool()?.iter().map(|value| value.map(|value| [u8::from(value)]))),
-        dtype => return Err(Failure::new(format!("column `{}` is `{dtype}`, which cannot be part of a key", column.name()))),
-    }
-    Ok(())
-}
-
-fn extend<B: AsRef<[u8]>>(keys: &mut [Option<Vec<u8>>], cells: impl Iterator<Item = Option<B>>) {
-    for (key, cell) in keys.iter_mut().zip(cells) {
-        match (key.as_mut(), cell) {
-            (Some(key), Some(cell)) => key.extend_from_slice(cell.as_ref()),
-            _ => *key = None,
-        }
-    }
 }
 
 #[cfg(test)]
