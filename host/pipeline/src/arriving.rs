@@ -8,8 +8,10 @@ use tidegate_vocab::RawPart;
 use tokio::sync::mpsc::Receiver;
 
 use crate::PipelineError;
-use crate::blame::{Attempt, Cleaning, Made};
-use crate::ingest::{Derived, Pending};
+use crate::blame::{Cleaning, Made};
+use crate::clean::Derived;
+use crate::halves::Attempt;
+use crate::ingest::Pending;
 
 /// A part that is made, and not kept yet.
 struct Ready {

@@ -7,7 +7,7 @@
 //! Invariants: everything is derived from what is committed, so that a process killed between two commits goes on where it
 //! stopped; a trigger says when, never what; only a decision moves an alias, in the commit that holds it.
 //!
-//! Read [`Event`] and [`Pipeline::handle`] first, then `ingest`, `monitor`, `run`, `judge`.
+//! Read [`Event`] and [`Pipeline::handle`] first, then `ingest`, `clean`, `monitor`, `run`, `judge`.
 
 mod alerts;
 mod arriving;
@@ -15,12 +15,14 @@ mod backoff;
 mod backtest;
 mod blame;
 mod bundle;
+mod clean;
 mod contract;
 mod damage;
 mod dead_letters;
 mod drive;
 mod error;
 mod event;
+mod halves;
 mod ingest;
 mod judge;
 mod kept;

@@ -15,7 +15,7 @@ use tidegate_store::{MetaStore, Upkeep, Write};
 use tidegate_vocab::{CleanPart, Digest, PipelineId, RawPart, Timestamp};
 
 use crate::blame::Cleaning;
-use crate::ingest::derive;
+use crate::clean::derive;
 use crate::memory::Remembered;
 use crate::{Event, Pipeline, PipelineError};
 

@@ -5,7 +5,7 @@
 use tidegate_dataset::read_rows;
 use tidegate_vocab::{Alias, Batch};
 
-use crate::ingest::stored_rows;
+use crate::clean::stored_rows;
 use crate::judge::{labelled, scored_batch};
 use crate::memory::Remembered;
 use crate::{Pipeline, PipelineError, PluginStep};
