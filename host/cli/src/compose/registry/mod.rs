@@ -18,7 +18,7 @@ use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
 use oci_client::secrets::RegistryAuth;
 use tokio_rustls::rustls::crypto::ring;
 
-use crate::config::{OciReference, section};
+use crate::config::{ALGORITHM, OciReference, section};
 use crate::failure::Failure;
 
 const CONFIG_TYPE: &str = "application/vnd.wasm.config.v0+json";
@@ -26,6 +26,8 @@ const LAYER_TYPE: &str = "application/wasm";
 const MANIFEST_TYPES: [&str; 2] = ["application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"];
 /// The annotation that holds a signature.
 pub const SIGNATURE: &str = "tidegate.minisign";
+/// Manifests of an index that are listed; the rest is counted.
+const LISTED_MAX: usize = 8;
 /// Bytes of a signature.
 const SIGNATURE_BYTES_MAX: usize = 4096;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -51,10 +53,16 @@ pub async fn pull(reference: &OciReference, bytes_max: u64) -> Result<Pulled, Fa
     let auth = credentials::of(reference.host())?;
     let client = client(reference)?;
     let (manifest, digest) = manifest(&client, reference, &auth).await?;
+    if !reference.is_pinned() && !digest.starts_with(ALGORITHM) {
+        let found = format!("a manifest that the registry tells by `{}`, not by a digest `{ALGORITHM}…`", section::shown(&digest));
+        return Err(misfit(reference, &found, "name it by its digest of that algorithm".to_owned()));
+    }
     let layer = layer(&manifest, reference, bytes_max)?;
     let component = component(&client, reference, layer).await?;
     let signature = signature(&manifest, reference)?;
-    Ok(Pulled { from: reference.pinned(&digest), component: component.into(), signature })
+    // What was asked for by digest stays that: a registry may tell the digest of another algorithm besides.
+    let from = if reference.is_pinned() { reference.clone() } else { reference.pinned(&digest) };
+    Ok(Pulled { from, component: component.into(), signature })
 }
 
 fn client(reference: &OciReference) -> Result<Client, Failure> {
@@ -82,12 +90,19 @@ async fn manifest(client: &Client, reference: &OciReference, auth: &RegistryAuth
     match serde_json::from_slice(&bytes) {
         Ok(OciManifest::Image(manifest)) => Ok((manifest, digest)),
         Ok(OciManifest::ImageIndex(index)) => {
-            let digests: Vec<&str> = index.manifests.iter().map(|entry| entry.digest.as_str()).collect();
-            let found = format!("an index of {} manifests", digests.len());
-            Err(misfit(reference, &found, format!("name one of them by its digest: {}", section::list(&digests))))
+            let digests: Vec<&str> = index.manifests.iter().map(|entry| entry.digest.as_str()).filter(|digest| is_digest(digest)).collect();
+            let (listed, more) = digests.split_at(digests.len().min(LISTED_MAX));
+            let found = format!("an index of {} manifests", index.manifests.len());
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            Err(misfit(reference, &found, format!("name one of them by its digest: {}{more}", section::list(listed))))
         }
         Err(error) => Err(misfit(reference, &format!("no manifest ({error})"), pushed_alone())),
     }
+}
+
+/// Whether a registry's word for a digest is one, and nothing that a terminal would take for an order.
+fn is_digest(text: &str) -> bool {
+    text.strip_prefix(ALGORITHM).is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The one layer, which is a component of no more bytes than one may have.
