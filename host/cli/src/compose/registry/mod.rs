@@ -33,6 +33,8 @@ const SIGNATURE_BYTES_MAX: usize = 4096;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a registry may say nothing.
 const QUIET_WITHIN: Duration = Duration::from_secs(30);
+/// How long a pull may take, however steadily something comes.
+const PULL_WITHIN: Duration = Duration::from_secs(600);
 
 /// What was pulled.
 #[derive(Debug)]
@@ -50,6 +52,18 @@ pub struct Pulled {
 /// # Errors
 /// A [`Failure`] that names the reference, what was found there instead, and the way out.
 pub async fn pull(reference: &OciReference, bytes_max: u64) -> Result<Pulled, Failure> {
+    within(PULL_WITHIN, reference, pull_all(reference, bytes_max)).await
+}
+
+async fn within<T>(most: Duration, reference: &OciReference, pulling: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(most, pulling).await.unwrap_or_else(|_| {
+        let why = format!("it was not done after {} seconds", most.as_secs());
+        let source = std::io::Error::new(std::io::ErrorKind::TimedOut, why);
+        Err(Failure::new(&Unreachable { host: reference.host().to_owned(), source }, Some("try again, or from another registry".into())))
+    })
+}
+
+async fn pull_all(reference: &OciReference, bytes_max: u64) -> Result<Pulled, Failure> {
     let auth = credentials::of(reference.host())?;
     let client = client(reference)?;
     let (manifest, digest) = manifest(&client, reference, &auth).await?;
@@ -237,4 +251,17 @@ fn with_causes(error: &dyn std::error::Error) -> std::io::Error {
         cause = error.source();
     }
     std::io::Error::other(text.chars().filter(|character| !character.is_control()).take(512).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_registry_that_sends_byte_after_byte_is_given_up_on() {
+        let reference = OciReference::read("oci://127.0.0.1:1/a/b:1").unwrap();
+        let failure = within(Duration::ZERO, &reference, std::future::pending::<Result<(), Failure>>()).await.unwrap_err();
+        let expected = "nothing could be pulled from the registry `127.0.0.1:1`: it was not done after 0 seconds";
+        assert!(failure.line().starts_with(expected), "{}", failure.line());
+    }
 }
