@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::host::{Ended, World, built};
 use crate::rows::{HEADER, Rows};
@@ -35,6 +35,8 @@ struct Shelf {
     asks: Asks,
     blobs: BTreeMap<String, Vec<u8>>,
     manifests: BTreeMap<String, Vec<u8>>,
+    /// It tells digests of another algorithm than the one that everybody uses.
+    tells_sha512: bool,
 }
 
 struct Registry {
@@ -44,7 +46,7 @@ struct Registry {
 
 impl Registry {
     fn start(asks: Asks) -> Registry {
-        let shelf = Arc::new(Mutex::new(Shelf { asks, blobs: BTreeMap::new(), manifests: BTreeMap::new() }));
+        let shelf = Arc::new(Mutex::new(Shelf { asks, blobs: BTreeMap::new(), manifests: BTreeMap::new(), tells_sha512: false }));
         let own = Arc::clone(&shelf);
         Registry { server: Server::start(move |asked| own.lock().unwrap().answer(asked)), shelf }
     }
@@ -109,6 +111,10 @@ impl Shelf {
             _ => return (200, vec![], Vec::new()),
         };
         match found {
+            Some((kind, bytes)) if self.tells_sha512 => {
+                let told = format!("sha512:{}", hex::encode(Sha512::digest(bytes)));
+                (200, vec![("content-type", kind.to_owned()), ("docker-content-digest", told)], bytes.clone())
+            }
             Some((kind, bytes)) => (200, vec![("content-type", kind.to_owned())], bytes.clone()),
             None => (404, vec![], br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#.to_vec()),
         }
@@ -204,6 +210,18 @@ fn what_is_no_component_is_refused_with_the_way_out_and_leaves_nothing() {
         "manifests": [{ "mediaType": MANIFEST, "digest": digest, "size": 1 }] });
     registry.tag("index", &index);
     registry.tag("nonsense", &json!([1]));
+    // What a registry writes into a terminal, and how much of it.
+    let flood: Vec<Value> = (0..10_000)
+        .map(|number| json!({ "mediaType": MANIFEST, "digest": sha256(&[number as u8]), "size": 1 }))
+        .chain([json!({ "mediaType": MANIFEST, "digest": "sha256:\u{1b}[2J", "size": 1 })])
+        .rev()
+        .collect();
+    registry.tag("flood", &json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": flood }));
+    let annotations: BTreeMap<String, String> = (0..10_000).map(|number| (format!("note-{number}"), "\u{1b}[2J".into())).collect();
+    changed("annotated", &|manifest| {
+        manifest["annotations"] = json!(annotations);
+        manifest["config"]["mediaType"] = json!(format!("\u{1b}[2J{}", "x".repeat(1 << 20)));
+    });
     let other = sha256(b"another manifest");
     {
         let mut shelf = registry.shelf.lock().unwrap();
@@ -227,6 +245,8 @@ fn what_is_no_component_is_refused_with_the_way_out_and_leaves_nothing() {
         ("gone-blob", ["there is no `oci://", "check the repository and the digest"]),
         ("index", ["found an index of 1 manifests", &format!("name one of them by its digest: `{digest}`")]),
         ("nonsense", ["found no manifest", push]),
+        ("flood", ["found an index of 10001 manifests", "` and 9992 more"]),
+        ("annotated", ["its configuration is `[2Jxxx", push]),
         ("unknown", ["there is no `oci://", "check the repository and the digest"]),
         (&gone, ["there is no `oci://", "check the repository and the digest"]),
         (&other, ["the manifest at `oci://", "is not what its digest says"]),
@@ -237,8 +257,22 @@ fn what_is_no_component_is_refused_with_the_way_out_and_leaves_nothing() {
         for part in expected {
             assert!(ended.stderr.contains(part), "{reference}: `{part}` is not in\n{}", ended.stderr);
         }
+        assert!(ended.stderr.len() < 4_096 && !ended.stderr.contains('\u{1b}'), "{reference}: {}", ended.stderr);
         assert!(!world.path("plugins/missing.wasm").exists() && !world.path("plugins.lock").exists(), "{reference} left something");
     }
+}
+
+#[test]
+fn a_registry_that_tells_another_algorithm_does_not_change_what_was_asked_for() {
+    let registry = Registry::start(Asks::Nobody);
+    let digest = registry.push("1.0", &component(), None);
+    registry.shelf.lock().unwrap().tells_sha512 = true;
+    let place = registry.place(&digest);
+    let world = world(&format!("[plugin.missing]\nfrom = \"{place}\"\n"));
+    let tag = world.run(["plugin", "pull", "csv", "--from", &registry.place("1.0")]);
+    said(&tag, 2, &["a manifest that the registry tells by `sha512:", "hint: name it by its digest"]);
+    said(&world.run(["plugin", "pull"]), 0, &["pulled from", &place]);
+    said(&world.run(["ingest"]), 0, &["20 in all"]);
 }
 
 #[test]

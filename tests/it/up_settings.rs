@@ -332,3 +332,37 @@ fn triggers_and_the_gate_change_between_runs() {
     assert_eq!(judged["champion"], Value::Null, "the gate in force lets nothing pass: {judged:#}");
     service.stop();
 }
+
+#[test]
+fn whatever_lies_where_the_settings_were_changes_nothing_and_holds_nobody_up() {
+    let (world, service) = started(&settings());
+    let (before, path) = (digest(&service), world.path("tidegate.toml"));
+    let pipe = |at: &std::path::Path| assert!(std::process::Command::new("mkfifo").arg(at).status().unwrap().success());
+    let check = |expected: &str, make: &dyn Fn(&std::path::Path)| {
+        make(&world.path("odd"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(world.path("odd"), &path).unwrap();
+        until(&service, expected, |settings| says(settings, "tidegate.toml`") && says(settings, expected));
+        assert_eq!(world.run(["reload"]).code, Some(2), "it is answered");
+        if path.is_dir() {
+            std::fs::remove_dir(&path).unwrap();
+        }
+        edit(&world, &settings());
+        until(&service, "right again", |settings| settings["refused"].is_null());
+    };
+    // Nobody ever writes into the pipe.
+    check("it is no plain file", &pipe);
+    check("symbolic links", &|odd| std::os::unix::fs::symlink("tidegate.toml", odd).unwrap());
+    check("has 1099511627776 bytes", &|odd| std::fs::File::create(odd).unwrap().set_len(1 << 40).unwrap());
+    check("not UTF-8", &|odd| std::fs::write(odd, [0xff, 0xfe]).unwrap());
+    check("Is a directory", &|odd| std::fs::create_dir(odd).unwrap());
+    // A component that is a pipe holds up nobody either.
+    std::fs::remove_file(world.path("plugins/range.wasm")).unwrap();
+    pipe(&world.path("plugins/range.wasm"));
+    let reload = world.run(["plugin", "reload", "range"]);
+    assert!(reload.stdout.contains("no plain file") || reload.stderr.contains("no plain file"), "{reload:?}");
+    assert_eq!(digest(&service), before);
+    append(&world, &lines(400, 20));
+    service.until("harbour", "rows go on coming in", |pipeline| pipeline["rows"] == 420);
+    service.stop();
+}

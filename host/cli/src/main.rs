@@ -11,6 +11,7 @@ mod config;
 mod failure;
 mod logging;
 mod memory;
+mod plain_file;
 mod progress;
 mod report;
 mod shadow;

@@ -12,11 +12,11 @@ mod program;
 mod guest;
 
 use std::cell::RefCell;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use tidegate_sandbox::{CallError, Cleaner, PluginKind, PluginSettings, Sandbox, examine};
-use tidegate_vocab::Batch;
-use tidegate_vocab::limits::SharedLimits;
+use tidegate_vocab::limits::{STATE_ENTRY_BYTES, SharedLimits};
+use tidegate_vocab::{Batch, StateChanges, StateEntries};
 
 use guest::{Guest, custom_section, name};
 
@@ -73,8 +73,13 @@ pub fn component(data: &[u8]) {
 pub fn boundary(data: &[u8]) {
     thread_local!(static CLEANER: RefCell<(Sandbox, Cleaner)> = RefCell::new(interpreter()));
     let input = program::batch(data);
-    CLEANER.with_borrow_mut(|(sandbox, cleaner)| match cleaner.clean(&input) {
-        Ok(cleaned) => check_cleaned(&input, &cleaned.rows, &cleaned.kept, cleaned.dropped.len()),
+    static KEPT: LazyLock<Arc<StateEntries>> = LazyLock::new(|| Arc::new(kept()));
+    CLEANER.with_borrow_mut(|(sandbox, cleaner)| match cleaner.clean_keeping(&input, &KEPT) {
+        Ok((cleaned, changes)) => {
+            check_cleaned(&input, &cleaned.rows, &cleaned.kept, cleaned.dropped.len());
+            check_changes(&KEPT, changes);
+            assert!((cleaner.state_keys().len() as u64) <= settings().limits.output_bytes_max / STATE_ENTRY_BYTES);
+        }
         Err(error) => {
             named(&error);
             assert_eq!(sandbox.memory_bytes(), 0, "an instance whose call failed is gone with all it held");
@@ -96,7 +101,32 @@ fn settings() -> PluginSettings {
     settings.limits.output_bytes_max = 1 << 20;
     settings.limits.metadata_entries_max = 64;
     settings.limits.resources_max = 64;
+    (settings.limits.state_entries_max, settings.limits.state_bytes_max) = (16, 4_096);
+    (settings.limits.state_key_bytes_max, settings.limits.state_value_bytes_max) = (64, 1_024);
     settings
+}
+
+/// What the cleaner kept before: of the words that a program can point at, the first letters.
+fn kept() -> StateEntries {
+    let entry = |key: &str| (Box::from(key.as_bytes()), Some(Box::from(key.as_bytes())));
+    let mut kept = StateEntries::default();
+    kept.apply(StateChanges(["", "b", "bad", "f64"].map(entry).into()));
+    kept
+}
+
+/// Whatever a cleaner did with its state, it is within its limits, and nothing is removed that was not there.
+fn check_changes(kept: &StateEntries, changes: StateChanges) {
+    let limits = settings().limits;
+    for (key, value) in &changes.0 {
+        assert!(key.len() <= limits.state_key_bytes_max as usize);
+        match value {
+            Some(value) => assert!(value.len() <= limits.state_value_bytes_max as usize),
+            None => assert!(kept.get(key).is_some(), "{key:?} was never there"),
+        }
+    }
+    let mut after = kept.clone();
+    after.apply(changes);
+    assert!(after.entry_count() <= limits.state_entries_max && after.byte_count() <= limits.state_bytes_max);
 }
 
 /// What every cleaner leaves alone, whatever it did.

@@ -20,8 +20,8 @@ const INSTRUCTIONS_MAX: usize = 64;
 /// Where results are put when the program leaves the place open.
 const RESULT_AT: u32 = 32_768;
 
-/// Name, parameters (`i` a 32-bit and `d` a 64-bit argument, `r` the place of the result) and whether it returns a value, by interface.
-const ROWS: [(&str, &str, bool); 28] = [
+/// Name, parameters (`i` a 32-bit and `d` a 64-bit argument, `r` the place of the result) and whether it returns a value.
+const FUNCTIONS: [(&str, &str, bool); 35] = [
     ("[method]batch.row-count", "i", true),
     ("[method]batch.columns", "ir", false),
     ("[method]batch.read-f64", "iiiir", false),
@@ -50,7 +50,19 @@ const ROWS: [(&str, &str, bool); 28] = [
     ("[resource-drop]batch", "i", false),
     ("[resource-drop]editor", "i", false),
     ("poke", "id", false),
+    ("get", "iir", false),
+    ("set", "iiiir", false),
+    ("remove", "iir", false),
+    ("get-many", "iiiir", false),
+    ("set-many", "iiiiiiiir", false),
+    ("remove-many", "iiiir", false),
+    ("add-many", "iiiir", false),
 ];
+
+/// The interface of a function: those of `rows` are all methods.
+fn interface_of(name: &str) -> &'static str {
+    if name.starts_with('[') { "tidegate:plugin/rows@0.1.0" } else { "tidegate:plugin/state@0.1.0" }
+}
 
 /// Argument `index` of the instruction at `$at`, as a parameter of `kind`.
 fn argument(kind: char, index: usize) -> String {
@@ -65,7 +77,7 @@ fn argument(kind: char, index: usize) -> String {
 /// The guest.
 pub fn interpreter() -> Guest {
     let (mut imports, mut calls) = (String::new(), String::new());
-    for (number, (name, parameters, returns)) in ROWS.iter().enumerate() {
+    for (number, (name, parameters, returns)) in FUNCTIONS.iter().enumerate() {
         let given: String = parameters.chars().enumerate().map(|(index, kind)| argument(kind, index)).collect();
         let function = match *name {
             "[resource-drop]batch" => "$drop-batch".to_owned(),
@@ -78,7 +90,7 @@ pub fn interpreter() -> Guest {
             _ => {
                 let types: String = parameters.chars().map(|kind| if kind == 'd' { " f64" } else { " i32" }).collect();
                 let result = if *returns { "(result i32)" } else { "" };
-                let _ = write!(imports, r#"(import "tidegate:plugin/rows@0.1.0" "{name}" (func $f{number} (param{types}) {result}))"#);
+                let _ = write!(imports, r#"(import "{}" "{name}" (func $f{number} (param{types}) {result}))"#, interface_of(name));
                 format!("$f{number}")
             }
         };
@@ -86,6 +98,7 @@ pub fn interpreter() -> Guest {
         let _ = write!(calls, "(if (i32.eq (local.get $op) (i32.const {number})) (then {call}))");
     }
     let mut guest = Guest::new(tidegate_sandbox::PluginKind::Cleaner);
+    guest.manifest = guest.manifest.replace("reasons =", "state = 'keyed'\nreasons =");
     guest.imports = imports;
     // Words that a program can point at.
     guest.fields = format!(
@@ -127,14 +140,14 @@ pub fn batch(data: &[u8]) -> Batch {
 
 /// The function, then arguments: small numbers of either sign as they are; the ends of their range stand for the ends of all numbers.
 fn instruction(bytes: &[u8; BYTES]) -> [i64; WORDS] {
-    let function = usize::from(bytes[0]) % ROWS.len();
-    let parameters = ROWS[function].1.as_bytes();
+    let function = usize::from(bytes[0]) % FUNCTIONS.len();
+    let parameters = FUNCTIONS[function].1.as_bytes();
     std::array::from_fn(|word| {
         if word == 0 {
             return function as i64;
         }
         let value = i16::from_be_bytes([bytes[2 * word - 1], bytes[2 * word]]);
-        let is_float = parameters.get(word - 1) == Some(&b'd') && ROWS[function].0 != "poke";
+        let is_float = parameters.get(word - 1) == Some(&b'd') && FUNCTIONS[function].0 != "poke";
         match value {
             i16::MAX if is_float => f64::NAN.to_bits() as i64,
             i16::MIN if is_float => f64::NEG_INFINITY.to_bits() as i64,

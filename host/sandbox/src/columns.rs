@@ -56,7 +56,8 @@ impl<'a> Lens<'a> {
         match self.grant {
             None => of_its_kind,
             Some(grant) if of_its_kind => ColumnGrant::covers(&grant.read, name) || ColumnGrant::covers(&grant.write, name),
-            Some(grant) => grant.read.contains(name),
+            // One that is named like a beginning was not named whole: `*` must not show a label that somebody called `*`.
+            Some(grant) => !name.ends_with('*') && grant.read.contains(name),
         }
     }
 
@@ -99,6 +100,7 @@ mod tests {
         let columns = grant.map(|(read, write)| ColumnGrant { read: names(read), write: names(write) });
         let grants = Grants { columns, ..Grants::default() };
         let all = [
+            ("*", Role::Label),
             ("id", Role::Id),
             ("rain", Role::Label),
             ("wind_min", Role::Feature),
@@ -118,7 +120,7 @@ mod tests {
     fn a_grant_narrows_the_roles_of_the_kind_and_a_whole_name_goes_beyond_them() {
         let features = ["wind_min", "wind_max", "heat"];
         check(None, cleaners, &features, &features);
-        check(None, evaluators, &["id", "rain"], &features);
+        check(None, evaluators, &["*", "id", "rain"], &features);
         check(Some((&[], &[])), cleaners, &[], &[]);
         check(Some((&["*"], &[])), cleaners, &features, &[]);
         check(Some((&["*"], &["*"])), cleaners, &features, &features);
@@ -127,7 +129,9 @@ mod tests {
         // Neither a beginning nor the right to write shows a label, and nothing lets one be edited.
         check(Some((&["ra*", "*"], &["rain", "*"])), cleaners, &features, &features);
         check(Some((&["rain"], &[])), evaluators, &["rain"], &[]);
-        check(Some((&["*", "w"], &[])), evaluators, &["id", "rain", "w"], &[]);
+        check(Some((&["*", "w"], &[])), evaluators, &["*", "id", "rain", "w"], &[]);
+        // What looks like a name to a person is another name.
+        check(Some((&["wind_m\u{131}n", "wınd*", "HEAT", "heat "], &["*heat", "w*t"])), cleaners, &[], &[]);
     }
 
     #[test]

@@ -14,9 +14,12 @@ use super::Loaded;
 use super::trust::{TrustedKeys, signature_path};
 use crate::config::{Config, File, PluginConfig, section};
 use crate::failure::Failure;
+use crate::plain_file;
 
 /// The file's name.
 const FILE: &str = "plugins.lock";
+/// Bytes of the file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What the file begins with.
 const HEAD: &str = "# Which component each plugin must be. Written by `tidegate plugin lock` and `tidegate plugin pin`.\n\n";
 
@@ -68,7 +71,7 @@ impl PluginsLock {
     /// A [`Failure`] when it cannot be read, or is no such file.
     pub fn read(config: &Config) -> Result<PluginsLock, Failure> {
         let path = path(config);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match plain_file::text(&path, FILE_BYTES_MAX) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(PluginsLock::default()),
             Err(error) => return Err(unusable(&path, error.into())),

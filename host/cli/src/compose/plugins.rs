@@ -14,6 +14,10 @@ use super::trust::signature_beside;
 use crate::config::section::list;
 use crate::config::{Config, PipelineConfig, PluginConfig, PluginUse};
 use crate::failure::{Exit, Failure};
+use crate::plain_file;
+
+/// Bytes of a component's file, whatever the settings say of it: no more can be written there.
+const COMPONENT_BYTES_MAX: u64 = 1 << 30;
 
 /// The plugins of `pipeline`, configured and probed, with evaluators for all that its gate judges.
 ///
@@ -157,9 +161,8 @@ pub fn load_plugin(config: &Config, sandbox: &Sandbox, name: &PluginName) -> Res
 ///
 /// # Errors
 /// A [`Failure`] when it cannot be read.
-#[expect(clippy::disallowed_methods, reason = "the sandbox is handed bytes; this is where they are read")]
 pub fn component(name: &PluginName, path: &std::path::Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| {
+    plain_file::read(path, COMPONENT_BYTES_MAX).map_err(|error| {
         let text = format!("could not read plugin `{name}` from `{}`", path.display());
         Failure::from(anyhow::Error::new(error).context(text))
     })

@@ -1,6 +1,5 @@
 //! Secrets: read from where the settings say they are, when the plugin that may use them is set up.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use tidegate_sandbox::{SecretGrant, SecretValue};
@@ -8,6 +7,7 @@ use tidegate_vocab::PluginName;
 
 use crate::config::{self, SecretOrigin};
 use crate::failure::Failure;
+use crate::plain_file;
 
 /// Bytes of a file that holds a secret.
 const FILE_BYTES_MAX: u64 = 65_536;
@@ -52,11 +52,8 @@ fn from_environment(name: &str) -> Result<String, String> {
 }
 
 /// The text of a file; the line end that editors add is no part of it.
-#[expect(clippy::disallowed_methods, reason = "the settings name the file, and the sandbox is handed what is in it")]
 fn from_file(path: &std::path::Path) -> Result<String, String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let text = plain_file::text(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 

@@ -3,7 +3,6 @@
 //! The signature of `NAME.wasm` is `NAME.wasm.sig` beside it, in minisign's format; that of a component that is kept in the state
 //! folder is kept with it. It says who made the bytes, not under which name they may be used: that is for `plugins.lock`.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -14,6 +13,7 @@ use tidegate_vocab::PluginName;
 use crate::config::section::{self, Placed};
 use crate::config::{Config, KeyOrigin};
 use crate::failure::Failure;
+use crate::plain_file;
 
 /// Bytes of a file that holds a key or a signature.
 const FILE_BYTES_MAX: u64 = 4096;
@@ -140,11 +140,8 @@ fn key_in(path: &Path) -> Result<(PublicKey, String), String> {
 }
 
 /// The text of a small file.
-#[expect(clippy::disallowed_methods, reason = "files of the operator's, like the settings")]
 pub fn text_of(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
+    plain_file::text(path, FILE_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -35,8 +35,9 @@ use std::path::{Path, PathBuf};
 use tidegate_vocab::{PipelineId, PluginName};
 use toml::de::DeTable;
 
+use crate::plain_file;
 pub use gate::lint;
-pub use oci::OciReference;
+pub use oci::{ALGORITHM, OciReference};
 pub use pipeline::{PipelineConfig, PluginUse};
 pub use plugin::{Grants, KeyOrigin, PluginConfig, PluginsConfig, SecretGrant, SecretOrigin};
 pub use section::Problem;
@@ -167,7 +168,7 @@ impl File {
         if byte_count > FILE_BYTES_MAX {
             return Err(ReadError::TooLarge { path: path_of(), byte_count });
         }
-        Ok(File { path: path_of(), text: std::fs::read_to_string(path).map_err(read)? })
+        Ok(File { path: path_of(), text: plain_file::text(path, FILE_BYTES_MAX).map_err(read)? })
     }
 
     /// What the file means.

@@ -5,7 +5,7 @@ use oci_client::Reference;
 /// What a reference begins with.
 const SCHEME: &str = "oci://";
 /// The one algorithm of digests that is taken.
-const ALGORITHM: &str = "sha256:";
+pub const ALGORITHM: &str = "sha256:";
 
 /// A place in a registry of containers, by digest or by tag.
 #[derive(Debug, Clone, PartialEq, Eq)]

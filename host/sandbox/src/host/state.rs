@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidegate_vocab::limits::PluginLimits;
+use tidegate_vocab::limits::{PluginLimits, STATE_ENTRY_BYTES};
 use tidegate_vocab::{StateChanges, StateEntries, entry_bytes};
 
 use crate::bindings::shared::rows::DataError;
@@ -14,6 +14,9 @@ use crate::bindings::shared::state::{ByteValues, Found, Host};
 use crate::limiter::LimitHit;
 
 use super::{HostState, NOT_GRANTED, OVER_LIMIT, WRONG_LENGTH, data_error};
+
+/// Keys after which a call over many of them is asked whether it may go on: no guest runs meanwhile that a tick could stop.
+const KEYS_BETWEEN_CHECKS: usize = 1024;
 
 /// The keys that a call looked at or changed, one after the other; whoever makes the call again needs their entries.
 #[derive(Debug, Default)]
@@ -23,10 +26,9 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// Forgets the keys of an earlier call.
+    /// Forgets the keys of an earlier call, and what they took.
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
+        *self = Touched::default();
     }
 
     /// Each key, as often as it was used.
@@ -91,8 +93,9 @@ impl Lent {
     fn set(&mut self, key: &[u8], value: Option<&[u8]>, limits: &PluginLimits) -> Result<(), LimitHit> {
         let old = self.get(key).map(|old| entry_bytes(key, old));
         let new = value.map(|value| entry_bytes(key, value));
-        let entries = self.entry_count + u64::from(new.is_some()) - u64::from(old.is_some());
-        let bytes = self.byte_count + new.unwrap_or(0) - old.unwrap_or(0);
+        // The counts of a state out of a replay bundle are whatever its header says.
+        let entries = self.entry_count.saturating_add(u64::from(new.is_some())).saturating_sub(u64::from(old.is_some()));
+        let bytes = self.byte_count.saturating_add(new.unwrap_or(0)).saturating_sub(old.unwrap_or(0));
         let over = |limit, what: String| Err(LimitHit { limit, at: format!("its state would have grown to {what}") });
         if entries > limits.state_entries_max && entries > self.entry_count {
             return over("state_entries_max", format!("{entries} entries, the limit is {}", limits.state_entries_max));
@@ -101,7 +104,12 @@ impl Lent {
             return over("state_bytes_max", format!("{bytes} bytes, the limit is {}", limits.state_bytes_max));
         }
         (self.entry_count, self.byte_count) = (entries, bytes);
-        self.changed.insert(Box::from(key), value.map(Box::from));
+        if value.is_none() && self.committed.get(key).is_none() {
+            // Nothing is to be removed, so that nothing of it need be kept: not here, and not in every layer until they are merged.
+            self.changed.remove(key);
+        } else {
+            self.changed.insert(Box::from(key), value.map(Box::from));
+        }
         Ok(())
     }
 }
@@ -131,46 +139,84 @@ impl<'a> Pieces<'a> {
     }
 }
 
+/// What a call does with keys besides looking at them.
+enum Use {
+    Read,
+    /// It writes values of this many bytes.
+    Write(usize),
+}
+
 impl HostState {
-    /// What `with` makes of the state, for a guest that was lent one. `keys` are those that it is about, `bytes` what it may write.
-    fn on_state<'k, T>(
+    /// Does `each` for every one of `keys`, for a guest that was lent a state.
+    fn on_state(
         &mut self,
-        keys: impl Iterator<Item = &'k [u8]>,
-        bytes: usize,
-        with: impl FnOnce(&mut Lent, &PluginLimits) -> Result<T, LimitHit>,
-    ) -> Result<T, DataError> {
+        keys: &Pieces<'_>,
+        how: Use,
+        mut each: impl FnMut(&mut Lent, &[u8], &PluginLimits) -> Result<(), LimitHit>,
+    ) -> Reply<()> {
         if !self.state.is_declared {
             let refused = self.deny("the host's state", "state = \"keyed\" # in the plugin's own plugin.toml".to_owned());
-            return Err(data_error(NOT_GRANTED, refused.message));
+            return Ok(Err(data_error(NOT_GRANTED, refused.message)));
         }
-        let limits = self.limits;
-        let Some(lent) = &mut self.state.lent else {
-            return Err(data_error(NOT_GRANTED, "the state is lent to `clean` only"));
+        let Some(mut lent) = self.state.lent.take() else {
+            return Ok(Err(data_error(NOT_GRANTED, "the state is lent to `clean` only")));
         };
-        let mut touched = lent.touched.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = touched.bytes.len();
-        let mut count = 0;
-        let mut result = Ok(());
-        for key in keys {
-            if key.len() > limits.state_key_bytes_max as usize {
-                let at = format!("a key of its state has {} bytes, the limit is {}", key.len(), limits.state_key_bytes_max);
-                result = Err(LimitHit { limit: "state_key_bytes_max", at });
-                break;
+        let done = self.room_for(&mut lent, keys, &how).map(|()| self.each_key(&mut lent, keys, &mut each));
+        self.state.lent = Some(lent);
+        let hit = match done {
+            Ok(Ok(Ok(()))) => return Ok(Ok(())),
+            Ok(Err(out_of_time)) => return Err(out_of_time.into()),
+            Ok(Ok(Err(hit))) | Err(hit) => hit,
+        };
+        self.limiter.reached(hit.limit, || hit.at.clone());
+        Ok(Err(data_error(OVER_LIMIT, hit.to_string())))
+    }
+
+    /// Counts what the host will hold for `keys` before it holds any of it, and looks at how long they are.
+    fn room_for(&mut self, lent: &mut Lent, keys: &Pieces<'_>, how: &Use) -> Result<(), LimitHit> {
+        let count = keys.count() as u64;
+        let used = count.saturating_mul(STATE_ENTRY_BYTES).saturating_add(keys.0.bytes.len() as u64);
+        let kept = match how {
+            Use::Read => used,
+            Use::Write(bytes) => used.saturating_mul(2).saturating_add(*bytes as u64),
+        };
+        self.limiter.keep(kept)?;
+        lent.kept_bytes += kept;
+        let most = self.limits.state_key_bytes_max;
+        match keys.iter().find(|key| key.len() > most as usize) {
+            None => Ok(()),
+            Some(key) => {
+                let at = format!("a key of its state has {} bytes, the limit is {most}", key.len());
+                Err(LimitHit { limit: "state_key_bytes_max", at })
+            }
+        }
+    }
+
+    /// The outer error ends the call.
+    fn each_key(
+        &mut self,
+        lent: &mut Lent,
+        keys: &Pieces<'_>,
+        each: &mut impl FnMut(&mut Lent, &[u8], &PluginLimits) -> Result<(), LimitHit>,
+    ) -> Result<Result<(), LimitHit>, LimitHit> {
+        let (limits, touched) = (self.limits, Arc::clone(&lent.touched));
+        let mut touched = touched.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, key) in keys.iter().enumerate() {
+            if index % KEYS_BETWEEN_CHECKS == KEYS_BETWEEN_CHECKS - 1 {
+                self.check_time()?;
             }
             touched.add(key);
-            count += 1;
+            if let Err(hit) = each(lent, key, &limits) {
+                return Ok(Err(hit));
+            }
         }
-        let kept = (touched.bytes.len() - before + count * size_of::<usize>() + bytes) as u64;
-        drop(touched);
-        let result = result.and_then(|()| self.limiter.keep(kept)).and_then(|()| {
-            lent.kept_bytes += kept;
-            with(lent, &limits)
-        });
-        result.map_err(|hit| {
-            self.limiter.reached(hit.limit, || hit.at.clone());
-            data_error(OVER_LIMIT, hit.to_string())
-        })
+        Ok(Ok(()))
     }
+}
+
+/// One key as a list of one.
+fn only(key: Vec<u8>) -> ByteValues {
+    ByteValues { offsets: vec![0, u32::try_from(key.len()).unwrap_or(u32::MAX)], bytes: key }
 }
 
 fn check_value(value: &[u8], limits: &PluginLimits) -> Result<(), LimitHit> {
@@ -186,20 +232,25 @@ type Reply<T> = wasmtime::Result<Result<T, DataError>>;
 impl Host for HostState {
     fn get(&mut self, key: Vec<u8>) -> Reply<Option<Vec<u8>>> {
         self.count_call()?;
-        Ok(self.on_state([&*key].into_iter(), 0, |lent, _| Ok(lent.get(&key).map(<[u8]>::to_vec))))
+        let mut found = None;
+        let done = self.on_state(&Pieces(&only(key)), Use::Read, |lent, key, _| {
+            found = lent.get(key).map(<[u8]>::to_vec);
+            Ok(())
+        })?;
+        Ok(done.map(|()| found))
     }
 
     fn set(&mut self, key: Vec<u8>, value: Vec<u8>) -> Reply<()> {
         self.count_call()?;
-        Ok(self.on_state([&*key].into_iter(), key.len() + value.len(), |lent, limits| {
+        self.on_state(&Pieces(&only(key)), Use::Write(value.len()), |lent, key, limits| {
             check_value(&value, limits)?;
-            lent.set(&key, Some(&value), limits)
-        }))
+            lent.set(key, Some(&value), limits)
+        })
     }
 
     fn remove(&mut self, key: Vec<u8>) -> Reply<()> {
         self.count_call()?;
-        Ok(self.on_state([&*key].into_iter(), key.len(), |lent, limits| lent.set(&key, None, limits)))
+        self.on_state(&Pieces(&only(key)), Use::Write(0), |lent, key, limits| lent.set(key, None, limits))
     }
 
     fn get_many(&mut self, keys: ByteValues) -> Reply<Found> {
@@ -208,23 +259,21 @@ impl Host for HostState {
             Ok(keys) => keys,
             Err(error) => return Ok(Err(error)),
         };
-        Ok(self.on_state(keys.iter(), 0, |lent, limits| {
-            let mut found = Found { present: Vec::with_capacity(keys.count()), values: ByteValues { offsets: vec![0], bytes: Vec::new() } };
-            for value in keys.iter().map(|key| lent.get(key)) {
-                found.present.push(u8::from(value.is_some()));
-                found.values.bytes.extend_from_slice(value.unwrap_or_default());
-                // One key asked for a thousand times must not make the host gather a thousand large values.
-                let most = limits.host_call_bytes_max;
-                let gathered = found.values.bytes.len();
-                let end = u32::try_from(gathered).ok().filter(|_| gathered as u64 <= most);
-                let Some(end) = end else {
-                    let at = format!("it asked for more than {most} bytes of its state at once");
-                    return Err(LimitHit { limit: "host_call_bytes_max", at });
-                };
-                found.values.offsets.push(end);
-            }
-            Ok(found)
-        }))
+        let mut found = Found { present: Vec::new(), values: ByteValues { offsets: vec![0], bytes: Vec::new() } };
+        let done = self.on_state(&keys, Use::Read, |lent, key, limits| {
+            let value = lent.get(key);
+            let (gathered, most) = (found.values.bytes.len() + value.map_or(0, <[u8]>::len), limits.host_call_bytes_max);
+            // One key asked for a thousand times must not make the host gather a thousand large values.
+            let Some(end) = u32::try_from(gathered).ok().filter(|_| gathered as u64 <= most) else {
+                let at = format!("it asked for more than {most} bytes of its state at once");
+                return Err(LimitHit { limit: "host_call_bytes_max", at });
+            };
+            found.present.push(u8::from(value.is_some()));
+            found.values.bytes.extend_from_slice(value.unwrap_or_default());
+            found.values.offsets.push(end);
+            Ok(())
+        })?;
+        Ok(done.map(|()| found))
     }
 
     fn set_many(&mut self, keys: ByteValues, values: ByteValues) -> Reply<()> {
@@ -236,10 +285,12 @@ impl Host for HostState {
         if keys.count() != values.count() {
             return Ok(Err(data_error(WRONG_LENGTH, format!("{} keys and {} values", keys.count(), values.count()))));
         }
-        Ok(self.on_state(keys.iter(), keys.0.bytes.len() + values.0.bytes.len(), |lent, limits| {
-            values.iter().try_for_each(|value| check_value(value, limits))?;
-            keys.iter().zip(values.iter()).try_for_each(|(key, value)| lent.set(key, Some(value), limits))
-        }))
+        let mut values_left = values.iter();
+        self.on_state(&keys, Use::Write(values.0.bytes.len()), |lent, key, limits| {
+            let value = values_left.next().unwrap_or_default();
+            check_value(value, limits)?;
+            lent.set(key, Some(value), limits)
+        })
     }
 
     fn remove_many(&mut self, keys: ByteValues) -> Reply<()> {
@@ -248,7 +299,7 @@ impl Host for HostState {
             Ok(keys) => keys,
             Err(error) => return Ok(Err(error)),
         };
-        Ok(self.on_state(keys.iter(), keys.0.bytes.len(), |lent, limits| keys.iter().try_for_each(|key| lent.set(key, None, limits))))
+        self.on_state(&keys, Use::Write(0), |lent, key, limits| lent.set(key, None, limits))
     }
 
     fn add_many(&mut self, keys: ByteValues) -> Reply<Vec<u8>> {
@@ -257,12 +308,12 @@ impl Host for HostState {
             Ok(keys) => keys,
             Err(error) => return Ok(Err(error)),
         };
-        Ok(self.on_state(keys.iter(), keys.0.bytes.len(), |lent, limits| {
-            let add = |key: &[u8]| match lent.get(key) {
-                Some(_) => Ok(0),
-                None => lent.set(key, Some(&[]), limits).map(|()| 1),
-            };
-            keys.iter().map(add).collect()
-        }))
+        let mut added = Vec::new();
+        let done = self.on_state(&keys, Use::Write(0), |lent, key, limits| {
+            let is_new = lent.get(key).is_none();
+            added.push(u8::from(is_new));
+            if is_new { lent.set(key, Some(&[]), limits) } else { Ok(()) }
+        })?;
+        Ok(done.map(|()| added))
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tidegate_sandbox::{CallError, LoadError, PluginKind};
-use tidegate_vocab::{StateChanges, StateEntries};
+use tidegate_vocab::{StateChanges, StateEntries, StateSeen};
 
 use crate::contained::seen;
 use crate::guest::{Guest, batch, name, sandbox, settings};
@@ -122,6 +122,68 @@ fn offsets_that_are_none_are_refused_and_harm_nobody() {
             let (_, changed) = cleaner.clean_keeping(&batch(2), &entries(&[])).unwrap();
             assert_eq!(changed, StateChanges::default(), "{offsets:?}");
         }
+    }
+}
+
+#[test]
+fn keys_beyond_what_the_host_may_hold_are_not_noted_however_often_they_are_asked_for() {
+    // 8,192 empty keys at a time, a hundred times, whatever comes back.
+    let body = "(loop $again
+        (call $get-many (i32.const 65536) (i32.const 8193) (i32.const 128) (i32.const 0) (i32.const 2048))
+        (br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 100))))
+        (unreachable)";
+    let mut guest = keeping(body, "");
+    guest.memory_pages = 8;
+    let (mut settings, _) = settings(PluginKind::Cleaner);
+    settings.limits.output_bytes_max = 1 << 20;
+    let mut cleaner = guest.load(&sandbox()).cleaner(&settings).unwrap();
+    let error = cleaner.clean_keeping(&batch(2), &entries(&[])).unwrap_err();
+    assert!(seen(&error).1.contains("output_bytes_max"), "{error}");
+    assert_eq!(cleaner.state_keys().len(), 16_384, "two times were within the limit");
+}
+
+#[test]
+fn a_call_over_many_keys_is_stopped_among_them() {
+    const KEYS: usize = 8 << 20;
+    let body = format!("(call $get-many (i32.const 65536) (i32.const {}) (i32.const 128) (i32.const 0) (i32.const 2048))", KEYS + 1);
+    let mut guest = keeping(&body, "");
+    guest.memory_pages = 1024;
+    let (mut settings, _) = settings(PluginKind::Cleaner);
+    (settings.limits.memory_bytes_max, settings.limits.output_bytes_max) = (128 << 20, 1 << 30);
+    settings.limits.call_ms_max = 20;
+    let mut cleaner = guest.load(&sandbox()).cleaner(&settings).unwrap();
+    let error = cleaner.clean_keeping(&batch(2), &entries(&[])).unwrap_err();
+    assert!(seen(&error).1.contains("call_ms_max"), "{error}");
+    assert!(cleaner.state_keys().len() < KEYS, "it went through all keys before anybody asked for the time");
+}
+
+#[test]
+fn what_was_never_there_leaves_no_trace_when_it_is_removed() {
+    let body = format!(
+        "(call $remove (i32.const 128) (i32.const 1) (i32.const 2048)) {OR_DIE}
+         (call $set (i32.const 129) (i32.const 1) (i32.const 128) (i32.const 2) (i32.const 2048)) {OR_DIE}
+         (call $remove (i32.const 129) (i32.const 1) (i32.const 2048)) {OR_DIE}
+         (call $remove (i32.const 130) (i32.const 1) (i32.const 2048)) {OR_DIE}"
+    );
+    let (settings, _) = settings(PluginKind::Cleaner);
+    let mut cleaner = keeping(&body, "abc").load(&sandbox()).cleaner(&settings).unwrap();
+    let (_, changed) = cleaner.clean_keeping(&batch(2), &entries(&[("c", "kept")])).unwrap();
+    assert_eq!(changed, changes(&[("c", None)]));
+}
+
+#[test]
+fn counts_of_a_state_that_cannot_be_harm_nobody() {
+    let body = format!(
+        "(call $remove (i32.const 128) (i32.const 1) (i32.const 2048)) {OR_DIE}
+         (call $set (i32.const 129) (i32.const 1) (i32.const 128) (i32.const 1) (i32.const 2048))"
+    );
+    let (settings, _) = settings(PluginKind::Cleaner);
+    let mut cleaner = keeping(&body, "ab").load(&sandbox()).cleaner(&settings).unwrap();
+    for (count, expected) in [(0, &[("a", None), ("b", Some("a"))][..]), (u64::MAX, &[("a", None)])] {
+        // As a replay bundle of somebody else's making may say.
+        let forged = StateSeen { read: changes(&[("a", Some("1"))]), entry_count: count, byte_count: count };
+        let (_, changed) = cleaner.clean_keeping(&batch(2), &Arc::new(forged.into())).unwrap();
+        assert_eq!(changed, changes(expected), "{count}");
     }
 }
 

@@ -18,7 +18,7 @@ use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
 use oci_client::secrets::RegistryAuth;
 use tokio_rustls::rustls::crypto::ring;
 
-use crate::config::{OciReference, section};
+use crate::config::{ALGORITHM, OciReference, section};
 use crate::failure::Failure;
 
 const CONFIG_TYPE: &str = "application/vnd.wasm.config.v0+json";
@@ -26,11 +26,15 @@ const LAYER_TYPE: &str = "application/wasm";
 const MANIFEST_TYPES: [&str; 2] = ["application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"];
 /// The annotation that holds a signature.
 pub const SIGNATURE: &str = "tidegate.minisign";
+/// Manifests of an index that are listed; the rest is counted.
+const LISTED_MAX: usize = 8;
 /// Bytes of a signature.
 const SIGNATURE_BYTES_MAX: usize = 4096;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a registry may say nothing.
 const QUIET_WITHIN: Duration = Duration::from_secs(30);
+/// How long a pull may take, however steadily something comes.
+const PULL_WITHIN: Duration = Duration::from_secs(600);
 
 /// What was pulled.
 #[derive(Debug)]
@@ -48,13 +52,31 @@ pub struct Pulled {
 /// # Errors
 /// A [`Failure`] that names the reference, what was found there instead, and the way out.
 pub async fn pull(reference: &OciReference, bytes_max: u64) -> Result<Pulled, Failure> {
+    within(PULL_WITHIN, reference, pull_all(reference, bytes_max)).await
+}
+
+async fn within<T>(most: Duration, reference: &OciReference, pulling: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(most, pulling).await.unwrap_or_else(|_| {
+        let why = format!("it was not done after {} seconds", most.as_secs());
+        let source = std::io::Error::new(std::io::ErrorKind::TimedOut, why);
+        Err(Failure::new(&Unreachable { host: reference.host().to_owned(), source }, Some("try again, or from another registry".into())))
+    })
+}
+
+async fn pull_all(reference: &OciReference, bytes_max: u64) -> Result<Pulled, Failure> {
     let auth = credentials::of(reference.host())?;
     let client = client(reference)?;
     let (manifest, digest) = manifest(&client, reference, &auth).await?;
+    if !reference.is_pinned() && !digest.starts_with(ALGORITHM) {
+        let found = format!("a manifest that the registry tells by `{}`, not by a digest `{ALGORITHM}…`", section::shown(&digest));
+        return Err(misfit(reference, &found, "name it by its digest of that algorithm".to_owned()));
+    }
     let layer = layer(&manifest, reference, bytes_max)?;
     let component = component(&client, reference, layer).await?;
     let signature = signature(&manifest, reference)?;
-    Ok(Pulled { from: reference.pinned(&digest), component: component.into(), signature })
+    // What was asked for by digest stays that: a registry may tell the digest of another algorithm besides.
+    let from = if reference.is_pinned() { reference.clone() } else { reference.pinned(&digest) };
+    Ok(Pulled { from, component: component.into(), signature })
 }
 
 fn client(reference: &OciReference) -> Result<Client, Failure> {
@@ -82,12 +104,19 @@ async fn manifest(client: &Client, reference: &OciReference, auth: &RegistryAuth
     match serde_json::from_slice(&bytes) {
         Ok(OciManifest::Image(manifest)) => Ok((manifest, digest)),
         Ok(OciManifest::ImageIndex(index)) => {
-            let digests: Vec<&str> = index.manifests.iter().map(|entry| entry.digest.as_str()).collect();
-            let found = format!("an index of {} manifests", digests.len());
-            Err(misfit(reference, &found, format!("name one of them by its digest: {}", section::list(&digests))))
+            let digests: Vec<&str> = index.manifests.iter().map(|entry| entry.digest.as_str()).filter(|digest| is_digest(digest)).collect();
+            let (listed, more) = digests.split_at(digests.len().min(LISTED_MAX));
+            let found = format!("an index of {} manifests", index.manifests.len());
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+            Err(misfit(reference, &found, format!("name one of them by its digest: {}{more}", section::list(listed))))
         }
         Err(error) => Err(misfit(reference, &format!("no manifest ({error})"), pushed_alone())),
     }
+}
+
+/// Whether a registry's word for a digest is one, and nothing that a terminal would take for an order.
+fn is_digest(text: &str) -> bool {
+    text.strip_prefix(ALGORITHM).is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The one layer, which is a component of no more bytes than one may have.
@@ -222,4 +251,17 @@ fn with_causes(error: &dyn std::error::Error) -> std::io::Error {
         cause = error.source();
     }
     std::io::Error::other(text.chars().filter(|character| !character.is_control()).take(512).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_registry_that_sends_byte_after_byte_is_given_up_on() {
+        let reference = OciReference::read("oci://127.0.0.1:1/a/b:1").unwrap();
+        let failure = within(Duration::ZERO, &reference, std::future::pending::<Result<(), Failure>>()).await.unwrap_err();
+        let expected = "nothing could be pulled from the registry `127.0.0.1:1`: it was not done after 0 seconds";
+        assert!(failure.line().starts_with(expected), "{}", failure.line());
+    }
 }
