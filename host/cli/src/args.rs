@@ -179,7 +179,7 @@ pub enum Command {
         /// The file that `backup` wrote
         file: PathBuf,
     },
-    /// Look at plugins
+    /// Write, build, try, lock, replace and look at plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Who may call the server from outside

@@ -12,7 +12,7 @@ use wasmtime::component::Resource;
 use crate::bindings::cleaner::CleanerPlugin;
 use crate::call::CallError;
 use crate::columns::{self, Lens};
-use crate::grants::PluginSettings;
+use crate::grants::{Grants, PluginSettings};
 use crate::host::column::changed_cells;
 use crate::host::editor::HostEditor;
 use crate::host::rows::HostBatch;
@@ -25,6 +25,8 @@ use crate::manifest::StateKind;
 /// A cleaner in use.
 pub struct Cleaner {
     slot: Slot<CleanerPlugin>,
+    /// Those of its settings, which a call needs while it changes the slot.
+    grants: Arc<Grants>,
     /// The keys of its state that the last call used.
     touched: Arc<Mutex<Touched>>,
 }
@@ -64,7 +66,7 @@ impl Plugin {
     /// # Errors
     /// [`CallError`] when the plugin is no cleaner, does not accept the configuration or cannot be started.
     pub fn cleaner(&self, settings: &PluginSettings) -> Result<Cleaner, CallError> {
-        Ok(Cleaner { slot: Slot::new(self, settings)?, touched: Arc::default() })
+        Ok(Cleaner { slot: Slot::new(self, settings)?, grants: Arc::new(settings.grants.clone()), touched: Arc::default() })
     }
 }
 
@@ -99,7 +101,7 @@ impl Cleaner {
     pub fn clean_keeping(&mut self, rows: &Batch, kept: &Arc<StateEntries>) -> Result<(Cleaned, StateChanges), CallError> {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let lent = self.keeps_state().then(|| (Arc::clone(kept), Arc::clone(&self.touched)));
-        let grants = self.slot.settings().grants.clone();
+        let grants = Arc::clone(&self.grants);
         let lens = Lens::new(&grants, columns::cleaners);
         let view = HostBatch::new(rows.clone(), |name, role| lens.sees(name, role));
         self.slot.call("clean", |store, guest| {

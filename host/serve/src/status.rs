@@ -226,3 +226,10 @@ pub struct Reload {
     /// What the new one does differently, a sentence a place.
     pub differences: Vec<String>,
 }
+
+impl Reload {
+    /// Whether it waits for somebody's word.
+    pub(crate) fn is_held(&self) -> bool {
+        self.result == "held"
+    }
+}

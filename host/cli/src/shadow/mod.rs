@@ -83,7 +83,9 @@ impl Difference {
 
     /// It in a sentence or two.
     pub fn sentence(&self) -> String {
-        let mut text = format!("{}: on {} rows in {} batches", self.place, self.rows, self.batches);
+        let rows = if self.rows == 1 { "row" } else { "rows" };
+        let batches = if self.batches == 1 { "batch" } else { "batches" };
+        let mut text = format!("{}: on {} {rows} in {} {batches}", self.place, self.rows, self.batches);
         if let Some(why) = &self.old_failed {
             return format!("{text} the old build failed ({why}); the new one did not");
         }

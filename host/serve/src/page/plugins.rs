@@ -1,6 +1,7 @@
 //! Every loaded plugin, and the attempts to replace it.
 
 use maud::{Markup, html};
+use tidegate_vocab::PluginName;
 
 use super::words::{instant, sentence, short};
 use crate::status::{PluginStatus, Reload, StruckStatus};
@@ -18,11 +19,11 @@ pub(super) fn plugins(plugins: &[PluginStatus], pipeline: Option<&str>) -> Marku
                 thead {
                     tr {
                         th scope="col" { "Name" }
+                        th scope="col" { "State" }
+                        th scope="col" { "Replaced" }
                         th scope="col" { "Kind" }
                         th scope="col" { "Version" }
                         th scope="col" { "Digest" }
-                        th scope="col" { "State" }
-                        th scope="col" { "Replaced" }
                     }
                 }
                 tbody { @for plugin in plugins.iter().filter(is_used) { (row(plugin)) } }
@@ -35,17 +36,17 @@ fn row(plugin: &PluginStatus) -> Markup {
     html! {
         tr {
             th scope="row" { (plugin.name) }
-            td { (plugin.kind) }
-            td { (plugin.version) }
-            td { code title=(plugin.digest) { (short(&plugin.digest)) } }
             td class="reloads" {
                 @if plugin.struck.is_empty() { span class="soft" { "in use" } }
                 @for struck in &plugin.struck { (standing(struck, plugin.pipelines.len() > 1)) }
             }
             td class="reloads" {
                 @if plugin.reloads.is_empty() { span class="soft" { "never" } }
-                @for reload in plugin.reloads.iter().take(RELOADS_MAX) { (attempt(reload)) }
+                @for reload in plugin.reloads.iter().take(RELOADS_MAX) { (attempt(&plugin.name, reload)) }
             }
+            td { (plugin.kind) }
+            td { (plugin.version) }
+            td { code title=(plugin.digest) { (short(&plugin.digest)) } }
         }
     }
 }
@@ -63,12 +64,15 @@ fn standing(struck: &StruckStatus, named: bool) -> Markup {
     }
 }
 
-fn attempt(reload: &Reload) -> Markup {
+fn attempt(plugin: &PluginName, reload: &Reload) -> Markup {
     html! {
         div {
             @match &reload.refused {
                 None => { span class="verdict pass" { (reload.result) } " " (instant(reload.at)) },
-                Some(why) => { span class="verdict fail" { (reload.result) } " " (instant(reload.at)) ": " (sentence(why)) " The old one serves." },
+                Some(why) => {
+                    span class="verdict fail" { (reload.result) } " " (instant(reload.at)) ": " (sentence(why)) " The old one serves."
+                    @if reload.is_held() { " " code { "tidegate plugin reload " (plugin) " --accept" } " accepts it." }
+                },
             }
             @for difference in &reload.differences { div class="soft" { (sentence(difference)) } }
         }

@@ -24,7 +24,10 @@ pub(super) fn settings(settings: &SettingsStatus) -> Markup {
             div {
                 @match &reload.refused {
                     None => { span class="verdict pass" { (reload.result) } " " (instant(reload.at)) },
-                    Some(_) => { span class="verdict fail" { (reload.result) } " " (instant(reload.at)) },
+                    Some(why) => {
+                        span class="verdict fail" { (reload.result) } " " (instant(reload.at)) ": " (sentence(why))
+                        @if reload.is_held() { " " code { "tidegate reload --accept" } " accepts them." }
+                    },
                 }
                 @for difference in &reload.differences { div class="soft" { (sentence(difference)) } }
             }
