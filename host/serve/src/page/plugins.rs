@@ -42,7 +42,7 @@ fn row(plugin: &PluginStatus) -> Markup {
             }
             td class="reloads" {
                 @if plugin.reloads.is_empty() { span class="soft" { "never" } }
-                @for reload in plugin.reloads.iter().take(RELOADS_MAX) { (attempt(&plugin.name, reload)) }
+                @for (age, reload) in plugin.reloads.iter().take(RELOADS_MAX).enumerate() { (attempt(&plugin.name, reload, age == 0)) }
             }
             td { (plugin.kind) }
             td { (plugin.version) }
@@ -64,14 +64,15 @@ fn standing(struck: &StruckStatus, named: bool) -> Markup {
     }
 }
 
-fn attempt(plugin: &PluginName, reload: &Reload) -> Markup {
+/// An attempt; only the newest can still be accepted.
+fn attempt(plugin: &PluginName, reload: &Reload, is_newest: bool) -> Markup {
     html! {
         div {
             @match &reload.refused {
                 None => { span class="verdict pass" { (reload.result) } " " (instant(reload.at)) },
                 Some(why) => {
                     span class="verdict fail" { (reload.result) } " " (instant(reload.at)) ": " (sentence(why)) " The old one serves."
-                    @if reload.is_held() { " " code { "tidegate plugin reload " (plugin) " --accept" } " accepts it." }
+                    @if is_newest && reload.is_held() { " " code { "tidegate plugin reload " (plugin) " --accept" } " accepts it." }
                 },
             }
             @for difference in &reload.differences { div class="soft" { (sentence(difference)) } }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::words::{instant, sentence, short};
+use super::words::{code, instant, sentence, short};
 use crate::status::SettingsStatus;
 
 /// Attempts that the page lists.
@@ -18,15 +18,15 @@ pub(super) fn settings(settings: &SettingsStatus) -> Markup {
         }
         @if !settings.waiting.is_empty() {
             p { "Needs a restart:" }
-            ul { @for change in &settings.waiting { li { (change) } } }
+            ul { @for change in &settings.waiting { li { (code(change)) } } }
         }
-        @for reload in settings.reloads.iter().take(RELOADS_MAX) {
+        @for (age, reload) in settings.reloads.iter().take(RELOADS_MAX).enumerate() {
             div {
                 @match &reload.refused {
                     None => { span class="verdict pass" { (reload.result) } " " (instant(reload.at)) },
                     Some(why) => {
                         span class="verdict fail" { (reload.result) } " " (instant(reload.at)) ": " (sentence(why))
-                        @if reload.is_held() { " " code { "tidegate reload --accept" } " accepts them." }
+                        @if age == 0 && reload.is_held() { " " code { "tidegate reload --accept" } " accepts them." }
                     },
                 }
                 @for difference in &reload.differences { div class="soft" { (sentence(difference)) } }

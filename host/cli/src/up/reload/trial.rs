@@ -212,16 +212,16 @@ pub fn under(config: &Arc<Config>, pipeline: &PipelineId) -> Option<(Arc<Config>
     Some((Arc::clone(config), compose::settings(of, GateRows::Arriving, config.plugins.failures).into()))
 }
 
-/// A difference that an operator should have seen first.
+/// Why an operator should see the differences first; they are told beside it.
 fn too_different(config: &Config, differences: &[Difference]) -> Option<String> {
     let most = config.plugins.shadow_change_max;
     let found = differences.iter().find(|difference| !difference.metrics.is_empty() || difference.share() > most)?;
-    let why = if found.metrics.is_empty() {
-        format!("{:.1} % of what comes out differs, `[plugins] shadow_change_max` is {:.1} %", found.share() * 1e2, most * 1e2)
+    Some(if found.metrics.is_empty() {
+        let (share, most) = (found.share() * 1e2, most * 1e2);
+        format!("{share:.1} % of what comes out differs, `[plugins] shadow_change_max` is {most:.1} % (at {})", found.place)
     } else {
-        "it measures differently, and the gate decides by what it measures".to_owned()
-    };
-    Some(format!("{why} ({})", found.sentence()))
+        format!("it measures differently, and the gate decides by what it measures (at {})", found.place)
+    })
 }
 
 /// Runs `work` on a thread where it may block.
