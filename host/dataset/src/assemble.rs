@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, TimestampMicrosecondArray};
 use arrow::buffer::NullBuffer;
 use tidegate_store::Blob;
-use tidegate_vocab::{Batch, CleanPart, Contract, Digest, Quarantined, RawPart, Role, RowColumns, Timestamp};
+use tidegate_vocab::{Batch, CleanPart, Contract, Digest, KeptRows, Quarantined, RawPart, Role, RowColumns, Timestamp};
 
 use crate::{DatasetError, Typed, check, encode_clean};
 
@@ -21,8 +21,8 @@ pub const BY_CONTRACT: &str = "contract";
 pub struct CleanerStep {
     /// The plugin's name.
     pub cleaner: String,
-    /// Positions, in the rows it was given, of those it kept; rising.
-    pub kept: Vec<u32>,
+    /// Which of the rows it was given it kept.
+    pub kept: KeptRows,
     /// Positions, in the rows it was given, of the others, each with the plugin's reason.
     pub dropped: Vec<(u32, String)>,
 }
@@ -107,7 +107,7 @@ pub fn assemble(
             out.add(number + 1, reason, typed.row_index[alive[*row as usize] as usize]);
         }
         if !step.dropped.is_empty() {
-            alive = step.kept.iter().map(|row| alive[*row as usize]).collect();
+            alive = step.kept.iter().map(|row| alive[row as usize]).collect();
         }
     }
     let columns = columns_of(typed, cleaned, alive.len(), steps)?;
@@ -166,11 +166,12 @@ fn account_for(step: &CleanerStep, given: usize) -> Result<(), DatasetError> {
     if step.kept.len() + step.dropped.len() != given {
         return refused(format!("kept {} and dropped {}", step.kept.len(), step.dropped.len()));
     }
-    if !step.kept.windows(2).all(|pair| pair[0] < pair[1]) {
+    let KeptRows::These(kept) = &step.kept else { return Ok(()) };
+    if !kept.windows(2).all(|pair| pair[0] < pair[1]) {
         return refused("it kept them in another order, or one twice".into());
     }
     let mut seen = vec![false; given];
-    for row in step.kept.iter().chain(step.dropped.iter().map(|(row, _)| row)) {
+    for row in kept.iter().chain(step.dropped.iter().map(|(row, _)| row)) {
         match seen.get_mut(*row as usize) {
             Some(seen) if !*seen => *seen = true,
             Some(_) => return refused(format!("it kept or dropped row {row} twice")),

@@ -23,7 +23,7 @@ pub fn readmitted(given: &Batch, step: CleanerStep, cleaned: Batch, lets_in: &BT
         return Ok((CleanerStep { dropped, ..step }, cleaned));
     }
     // Positions in what follows: the kept rows first, then all that were given.
-    let own = (0..).zip(&step.kept).map(|(position, row)| (*row, position));
+    let own = step.kept.positions().map(|(position, row)| (row, position));
     let others = back.iter().map(|(row, _)| (*row, cleaned.row_count() as u32 + row));
     let mut order: Vec<(u32, u32)> = own.chain(others).collect();
     order.sort_unstable();
@@ -82,13 +82,13 @@ mod tests {
             let kept: Vec<u32> = (0..).zip(&dropped).filter(|(_, dropped)| !**dropped).map(|(row, _)| row).collect();
             let cleaned = batch(&kept.iter().map(|row| given[*row as usize] + 0.5).collect::<Vec<_>>());
             let out = (0..).zip(&dropped).filter(|(_, dropped)| **dropped).map(|(row, _)| (row, "why".to_owned())).collect();
-            let step = CleanerStep { cleaner: "half".into(), kept, dropped: out };
+            let step = CleanerStep { cleaner: "half".into(), kept: kept.into_iter().collect(), dropped: out };
             let (step, rows) = readmitted(&batch(&given), step, cleaned, &lets_in).unwrap();
             let expected: Vec<(u32, f64)> = (0..).zip(&dropped).filter_map(|(row, dropped)| match dropped {
                 false => Some((row, f64::from(row) + 0.5)),
                 true => lets_in.contains(&row).then_some((row, f64::from(row))),
             }).collect();
-            prop_assert_eq!(step.kept.iter().copied().zip(values(&rows)).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(step.kept.iter().zip(values(&rows)).collect::<Vec<_>>(), expected);
             prop_assert_eq!(step.kept.len() + step.dropped.len(), dropped.len());
             prop_assert!(step.dropped.iter().all(|(row, _)| !lets_in.contains(row)));
         }

@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 
 use tidegate_sandbox::{CallError, Cleaner, PluginKind, PluginSettings, Sandbox, examine};
 use tidegate_vocab::limits::{STATE_ENTRY_BYTES, SharedLimits};
-use tidegate_vocab::{Batch, StateChanges, StateEntries};
+use tidegate_vocab::{Batch, KeptRows, StateChanges, StateEntries};
 
 use guest::{Guest, custom_section, name};
 
@@ -130,13 +130,13 @@ fn check_changes(kept: &StateEntries, changes: StateChanges) {
 }
 
 /// What every cleaner leaves alone, whatever it did.
-fn check_cleaned(input: &Batch, rows: &Batch, kept: &[u32], dropped: usize) {
+fn check_cleaned(input: &Batch, rows: &Batch, kept: &KeptRows, dropped: usize) {
     assert_eq!((kept.len(), kept.len() + dropped), (rows.row_count(), input.row_count()));
-    assert!(kept.is_sorted() && kept.iter().all(|row| (*row as usize) < input.row_count()));
+    assert!(kept.iter().is_sorted() && kept.iter().all(|row| (row as usize) < input.row_count()));
     let (before, after) = (input.column("label"), rows.column("label"));
     let (Some(before), Some(after)) = (before, after) else { panic!("the label is there") };
-    for (row, kept) in kept.iter().enumerate() {
-        assert_eq!(after.slice(row, 1).as_ref(), before.slice(*kept as usize, 1).as_ref());
+    for (row, kept) in kept.positions() {
+        assert_eq!(after.slice(row as usize, 1).as_ref(), before.slice(kept as usize, 1).as_ref());
     }
 }
 

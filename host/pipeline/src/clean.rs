@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidegate_dataset::{CleanerStep, DatasetError, KnownTime, Typed, clean_part, decode_raw, readmitted, typed};
 use tidegate_sandbox::{Cleaned, LastWords};
 use tidegate_store::Blob;
-use tidegate_vocab::{Batch, CleanPart, Contract, DType, RawPart, Role, StateChanges, StateEntries, StateSeen};
+use tidegate_vocab::{Batch, CleanPart, Contract, DType, KeptRows, RawPart, Role, StateChanges, StateEntries, StateSeen};
 
 use crate::damage::DamageDone;
 use crate::quarantine::Behind;
@@ -110,7 +110,9 @@ fn run_chain(
             rows = kept;
             step
         };
-        numbers = step.kept.iter().filter_map(|row| numbers.get(*row as usize).copied()).collect();
+        if let KeptRows::These(kept) = &step.kept {
+            numbers = kept.iter().filter_map(|row| numbers.get(*row as usize).copied()).collect();
+        }
         steps.push(step);
     }
     let known = if settings.contract.time.is_some() { KnownTime::AfterDelay } else { KnownTime::WhenPolled };

@@ -220,6 +220,7 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
+    use tidegate_vocab::KeptRows;
 
     use super::*;
 
@@ -257,7 +258,8 @@ mod tests {
         let batch = |a: ArrayRef, b: ArrayRef| Batch::new(vec![("a".into(), Role::Feature, a), ("b".into(), Role::Label, b)]).unwrap();
         let label = column(vec![Some(1.0); 4]);
         let before = batch(column(vec![Some(1.0), None, Some(3.0), Some(f64::NAN)]), Arc::clone(&label));
-        let cleaned = |rows: Batch| Cleaned { rows, dropped: Vec::new(), kept: Vec::new(), damage: Default::default() };
+        let cleaned =
+            |rows: Batch| Cleaned { dropped: Vec::new(), kept: KeptRows::All(rows.row_count() as u32), rows, damage: Default::default() };
         let same = DamageDone::of(&before, &cleaned(before.clone()));
         assert_eq!(same, DamageDone { rows_in: 4, cells: 4, ..DamageDone::default() }, "labels are not features");
         let doubled = batch(column(vec![Some(2.0), None, Some(6.0), None]), label);

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::ArrayRef;
-use tidegate_vocab::{Batch, StateChanges, StateEntries};
+use tidegate_vocab::{Batch, KeptRows, StateChanges, StateEntries};
 use wasmtime::component::Resource;
 
 use crate::bindings::cleaner::CleanerPlugin;
@@ -38,8 +38,8 @@ pub struct Cleaned {
     pub rows: Batch,
     /// Number in the input and reason of each row that was dropped.
     pub dropped: Vec<(u32, String)>,
-    /// Number in the input of each row of `rows`.
-    pub kept: Vec<u32>,
+    /// Which rows of the input those of `rows` are.
+    pub kept: KeptRows,
     /// How much it changed.
     pub damage: Damage,
 }

@@ -13,6 +13,7 @@ mod decision;
 mod digest;
 mod feedback;
 mod id;
+mod kept_rows;
 mod keyed_state;
 pub mod limits;
 mod measurement;
@@ -29,6 +30,7 @@ pub use decision::{DecidedBy, Decision, DecisionKind, Evidence, RuleVerdict, Ver
 pub use digest::{Digest, DigestParseError};
 pub use feedback::{LateLabel, LoggedPrediction, QualityPoint};
 pub use id::{IdError, PipelineId, PluginName, RunId, VersionNo};
+pub use kept_rows::{KeptPositions, KeptRows};
 pub use keyed_state::{CleanerState, StateChanges, StateEntries, StateLayer, StateSeen, entry_bytes};
 pub use measurement::{ClassTerms, Measurement, MetricInfo, MetricTerms, Terms};
 pub use part::{CleanPart, Quarantined, RawPart, RowColumns};

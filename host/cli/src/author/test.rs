@@ -284,7 +284,7 @@ fn one_row(rows: &Batch, row: usize) -> Batch {
 fn agrees(together: &Option<tidegate_sandbox::Cleaned>, alone: &Option<tidegate_sandbox::Cleaned>, row: usize) -> bool {
     let (Some(together), Some(alone)) = (together, alone) else { return together.is_none() && alone.is_none() };
     let row = row as u32;
-    let Some(place) = together.kept.iter().position(|kept| *kept == row) else {
+    let Some(place) = together.kept.iter().position(|kept| kept == row) else {
         let reason = together.dropped.iter().find(|(dropped, _)| *dropped == row).map(|(_, reason)| reason);
         return alone.dropped.first().map(|(_, reason)| reason) == reason && alone.kept.is_empty();
     };

@@ -76,7 +76,7 @@ impl Comparison {
         sum.rows += batch.rows as u64;
         sum.rows_kept.old += old.kept.len() as u64;
         sum.rows_kept.new += new.kept.len() as u64;
-        let (at_old, at_new) = positions_of_both(&old.kept, &new.kept);
+        let (at_old, at_new) = positions_of_both(old.kept.positions(), new.kept.positions());
         let both = at_old.len() as u64;
         sum.rows_differ += old.kept.len() as u64 + new.kept.len() as u64 - 2 * both;
         let (at_old, at_new) = (UInt32Array::from(at_old), UInt32Array::from(at_new));
@@ -125,20 +125,17 @@ impl Comparison {
     }
 }
 
-/// Where the rows that both kept stand in each; both lists rise.
-fn positions_of_both(old: &[u32], new: &[u32]) -> (Vec<u32>, Vec<u32>) {
-    let (mut left, mut right) = (0, 0);
+/// Where the rows that both kept stand in each. Both are pairs of where a row stands and which it is, rising.
+fn positions_of_both(old: impl Iterator<Item = (u32, u32)>, new: impl Iterator<Item = (u32, u32)>) -> (Vec<u32>, Vec<u32>) {
+    let (mut old, mut new) = (old.peekable(), new.peekable());
     let mut positions = (Vec::new(), Vec::new());
-    while let (Some(a), Some(b)) = (old.get(left), new.get(right)) {
-        match a.cmp(b) {
-            std::cmp::Ordering::Less => left += 1,
-            std::cmp::Ordering::Greater => right += 1,
-            std::cmp::Ordering::Equal => {
-                positions.0.push(left as u32);
-                positions.1.push(right as u32);
-                (left, right) = (left + 1, right + 1);
-            }
+    while let (Some((left, a)), Some((right, b))) = (old.peek().copied(), new.peek().copied()) {
+        if a == b {
+            positions.0.push(left);
+            positions.1.push(right);
         }
+        old.next_if(|_| a <= b);
+        new.next_if(|_| b <= a);
     }
     positions
 }
@@ -185,7 +182,7 @@ mod tests {
         });
         let text: ArrayRef = Arc::new(StringArray::from(text.to_vec()));
         let rows = Batch::new(numbers.chain([("t".to_owned(), Role::Feature, text)]).collect()).unwrap();
-        Cleaned { rows, dropped: Vec::new(), kept: kept.to_vec(), damage: Damage::default() }
+        Cleaned { rows, dropped: Vec::new(), kept: kept.iter().copied().collect(), damage: Damage::default() }
     }
 
     fn compared(old: &Cleaned, new: &Cleaned) -> Difference {

@@ -55,7 +55,7 @@ fn times_and_numbers_are_those_of_the_pipeline() {
     let typed = typed(&raw, &contract, Timestamp(7)).unwrap();
     let step = |kept: &[u32], dropped: &[u32]| CleanerStep {
         cleaner: "dry".into(),
-        kept: kept.to_vec(),
+        kept: KeptRows::These(kept.to_vec()),
         dropped: dropped.iter().map(|row| (*row, "wet".to_owned())).collect(),
     };
     let of = |known, steps: &[CleanerStep], cleaned: &Batch| assemble(&raw_part(10, 4), known, &contract, &typed, steps, cleaned);
@@ -111,7 +111,7 @@ proptest! {
                 (0..indexes.len() as u32).partition(|row| fates[indexes[*row as usize] as usize] != fate);
             rows = kept(&rows, &stay);
             indexes = stay.iter().map(|row| indexes[*row as usize]).collect();
-            steps.push(CleanerStep { cleaner: format!("c{fate}"), kept: stay, dropped: go.into_iter().map(|row| (row, "r".into())).collect() });
+            steps.push(CleanerStep { cleaner: format!("c{fate}"), kept: KeptRows::These(stay), dropped: go.into_iter().map(|row| (row, "r".into())).collect() });
         }
         let out = assemble(&raw_part(first_row, fates.len()), KnownTime::AfterDelay, &contract, &typed, &steps, &rows).unwrap();
         let mut seen: Vec<u64> = out.rows.column(RowColumns::ROW).unwrap().as_primitive::<Int64Type>().values().iter().map(|row| *row as u64).collect();

@@ -16,7 +16,8 @@ use crate::bindings::shared::rows::{Column, DataError, TextValues};
 use crate::call::quoted;
 
 use super::column::i64_array;
-use super::kernels::canonical_nans;
+use super::kernels::canonical;
+use super::list::Numbers;
 use super::rows::{HostBatch, INTERFACE};
 use super::{BAD_VALUE, Fault, HostState, NO_SUCH_COLUMN, NOT_UTF8, OVER_LIMIT, Reply, WRONG_LENGTH, WRONG_TYPE, data_error, reply};
 
@@ -180,6 +181,7 @@ impl GrowingColumn {
         data_error(WRONG_TYPE, format!("the column `{}` is {}, not {pushed}", self.name, self.dtype.word())).into()
     }
 
+    /// Appends values whose NaNs are canonical.
     fn push_f64(&mut self, new: Vec<f64>, valid: &[u8]) -> Result<(), Fault> {
         let rows = new.len();
         match &mut self.values {
@@ -230,7 +232,7 @@ impl GrowingColumn {
             return Err(data_error(WRONG_LENGTH, format!("{} bytes are not whole values of 8 bytes", raw.len())).into());
         }
         match &mut self.values {
-            Growing::F64(values) => values.extend(chunks.iter().map(|chunk| f64::from_le_bytes(*chunk))),
+            Growing::F64(values) => values.extend(chunks.iter().map(|chunk| canonical(f64::from_le_bytes(*chunk)))),
             Growing::I64(values) => values.extend(chunks.iter().map(|chunk| i64::from_le_bytes(*chunk))),
             _ => return Err(self.wrong("of a fixed width")),
         }
@@ -260,10 +262,7 @@ impl Growing {
 
     fn array(self, nulls: Option<NullBuffer>, dtype: DType) -> Result<ArrayRef, DataError> {
         Ok(match self {
-            Growing::F64(mut values) => {
-                canonical_nans(&mut values);
-                Arc::new(Float64Array::new(values.into(), nulls))
-            }
+            Growing::F64(values) => Arc::new(Float64Array::new(values.into(), nulls)),
             Growing::I64(values) => i64_array(values.into(), nulls, dtype),
             Growing::Bool(values) => Arc::new(BooleanArray::new(BooleanBuffer::collect_bool(values.len(), |row| values[row] != 0), nulls)),
             Growing::Text { offsets, bytes } => {
@@ -331,7 +330,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
         }
         Ok((state.table.push(builder)?,))
     })?;
-    rows.func_wrap("[method]builder.push-f64", |store, (this, column, values, valid): Push<Vec<f64>>| {
+    rows.func_wrap("[method]builder.push-f64", |store, (this, column, values, valid): Push<Numbers>| {
+        let values = values.copied(&store);
         push(store, &this, (column, values.len(), values.len() * 8), &valid, |column| column.push_f64(values, &valid))
     })?;
     rows.func_wrap("[method]builder.push-i64", |store, (this, column, values, valid): Push<Vec<i64>>| {

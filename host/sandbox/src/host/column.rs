@@ -177,8 +177,8 @@ impl EditedColumn {
         Ok(())
     }
 
-    pub(crate) fn write_f64(&mut self, start: u32, mut new: Vec<f64>, valid: &[u8]) -> Result<(), DataError> {
-        kernels::canonical_nans(&mut new);
+    /// Writes values whose NaNs are canonical.
+    pub(crate) fn write_f64(&mut self, start: u32, new: Vec<f64>, valid: &[u8]) -> Result<(), DataError> {
         let (start, count) = self.window(start, new.len(), valid)?;
         let rows = self.before.len();
         let Values::F64(cells, nulls) = &mut self.values else { return Err(self.wrong("f64")) };
@@ -231,7 +231,10 @@ impl EditedColumn {
             return Err(data_error(WRONG_LENGTH, format!("{} bytes are not whole values of 8 bytes", bytes.len())));
         }
         match self.values {
-            Values::F64(..) => self.write_f64(start, chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect(), valid),
+            Values::F64(..) => {
+                let values = chunks.iter().map(|chunk| kernels::canonical(f64::from_le_bytes(*chunk)));
+                self.write_f64(start, values.collect(), valid)
+            }
             Values::I64(..) => self.write_i64(start, chunks.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect(), valid),
             _ => Err(self.wrong("of a fixed width")),
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, new_null_array};
 use arrow::buffer::BooleanBuffer;
-use tidegate_vocab::{Batch, Role};
+use tidegate_vocab::{Batch, KeptRows, Role};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType};
 
@@ -16,6 +16,7 @@ use crate::bindings::shared::rows::{Column, DataError, TextValues};
 
 use super::builder::checked_column;
 use super::column::EditedColumn;
+use super::list::Numbers;
 use super::rows::{HostBatch, INTERFACE, window_of};
 use super::{BAD_VALUE, Fault, HostState, NO_SUCH_COLUMN, NOT_DECLARED, NOT_GRANTED, OVER_LIMIT, Reply, data_error, reply};
 
@@ -37,7 +38,7 @@ pub struct HostEditor {
 pub(crate) struct Edited {
     pub(crate) rows: Batch,
     pub(crate) dropped: Vec<(u32, String)>,
-    pub(crate) kept: Vec<u32>,
+    pub(crate) kept: KeptRows,
     /// Columns before and after, of those that were edited and kept.
     pub(crate) edited: Vec<(ArrayRef, ArrayRef)>,
 }
@@ -190,7 +191,7 @@ fn without_dropped(
 ) -> Result<Edited, arrow::error::ArrowError> {
     let row_count = rows.row_count() as u32;
     if dropped_by.iter().all(|reason| *reason == 0) {
-        return Ok(Edited { rows, dropped: Vec::new(), kept: all_rows(row_count), edited });
+        return Ok(Edited { rows, dropped: Vec::new(), kept: KeptRows::All(row_count), edited });
     }
     let (mut dropped, mut kept) = (Vec::new(), Vec::new());
     for (row, reason) in (0..row_count).zip(dropped_by) {
@@ -201,19 +202,7 @@ fn without_dropped(
     }
     let mask = BooleanArray::new(BooleanBuffer::collect_bool(dropped_by.len(), |row| dropped_by[row] == 0), None);
     let filtered = arrow::compute::filter_record_batch(&rows.rows, &mask)?;
-    Ok(Edited { rows: Batch { rows: filtered, roles: rows.roles }, dropped, kept, edited })
-}
-
-/// The numbers of all rows, in blocks: counting one by one takes as long as a kernel.
-fn all_rows(row_count: u32) -> Vec<u32> {
-    const BLOCK: u32 = 64;
-    let mut rows = Vec::with_capacity(row_count as usize + BLOCK as usize);
-    for start in (0..row_count).step_by(BLOCK as usize) {
-        let block: [u32; BLOCK as usize] = std::array::from_fn(|row| start.wrapping_add(row as u32));
-        rows.extend_from_slice(&block);
-    }
-    rows.truncate(row_count as usize);
-    rows
+    Ok(Edited { rows: Batch { rows: filtered, roles: rows.roles }, dropped, kept: KeptRows::These(kept), edited })
 }
 
 fn check_bounds(low: f64, high: f64) -> Result<(), DataError> {
@@ -327,7 +316,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<
 type Write<T> = (This, u32, u32, T, Vec<u8>);
 
 fn add_writes(rows: &mut wasmtime::component::LinkerInstance<'_, HostState>) -> wasmtime::Result<()> {
-    rows.func_wrap("[method]editor.write-f64", |store, (this, column, start, values, valid): Write<Vec<f64>>| {
+    rows.func_wrap("[method]editor.write-f64", |store, (this, column, start, values, valid): Write<Numbers>| {
+        let values = values.copied(&store);
         edit_column(store, &this, column, |column| column.write_f64(start, values, &valid))
     })?;
     rows.func_wrap("[method]editor.write-i64", |store, (this, column, start, values, valid): Write<Vec<i64>>| {

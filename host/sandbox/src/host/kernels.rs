@@ -42,6 +42,12 @@ pub(crate) fn canonical_nans(values: &mut [f64]) {
     }
 }
 
+/// The value, with the one pattern of bits that stands for all that are not a number.
+#[inline]
+pub(crate) fn canonical(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value }
+}
+
 /// How many hold. The sum wraps, because a check for overflow in it would keep the loop from being vectorised; no slice is that long.
 #[inline]
 fn count(flags: impl Iterator<Item = bool>) -> u64 {
