@@ -161,9 +161,9 @@ impl Rule {
             Case::Upper => Cow::Owned(text.to_uppercase()),
         };
         let text = match self.unicode {
-            Unicode::Nfc if is_nfc_quick(text.chars()) != IsNormalized::Yes => Cow::Owned(text.nfc().collect()),
+            Unicode::Nfc if !is_nfc(&text) => Cow::Owned(text.nfc().collect()),
             // A compatible form can be of another case than the letter it stands for.
-            Unicode::Nfkc if is_nfkc_quick(text.chars()) != IsNormalized::Yes => match self.case {
+            Unicode::Nfkc if !is_nfkc(&text) => match self.case {
                 Case::Keep => Cow::Owned(text.nfkc().collect()),
                 Case::Lower => Cow::Owned(text.nfkc().collect::<String>().to_lowercase().nfkc().collect()),
                 Case::Upper => Cow::Owned(text.nfkc().collect::<String>().to_uppercase().nfkc().collect()),
@@ -175,11 +175,38 @@ impl Rule {
             Whitespace::Trim if text.trim().len() == text.len() => text,
             Whitespace::Trim => Cow::Owned(text.trim().to_owned()),
             Whitespace::Collapse => {
-                let collapsed = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                let collapsed = collapsed(&text);
                 if collapsed == text { text } else { Cow::Owned(collapsed) }
             }
         }
     }
+}
+
+/// Whether a text is surely composed. Letters before U+0300 are, and those of later ones begin with a byte from 0xCC on; looking for such
+/// a byte is vectorised, looking letters up in tables is not.
+fn is_nfc(text: &str) -> bool {
+    largest_byte(text) < 0xCC || is_nfc_quick(text.chars()) == IsNormalized::Yes
+}
+
+/// Whether a text surely has nothing but letters that stand for themselves, composed.
+fn is_nfkc(text: &str) -> bool {
+    text.is_ascii() || is_nfkc_quick(text.chars()) == IsNormalized::Yes
+}
+
+fn largest_byte(text: &str) -> u8 {
+    text.bytes().fold(0, u8::max)
+}
+
+/// The words of a text with one blank between them.
+fn collapsed(text: &str) -> String {
+    let mut collapsed = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !collapsed.is_empty() {
+            collapsed.push(' ');
+        }
+        collapsed.push_str(word);
+    }
+    collapsed
 }
 
 #[cfg(test)]

@@ -31,6 +31,19 @@ fn unicode_forms_are_those_of_uax_15() {
     check(nfc, Some("plain"), Some("plain"));
 }
 
+/// What is taken for composed without a look at the tables is composed: every letter before U+0300, and between others.
+#[test]
+fn texts_of_early_letters_are_composed() {
+    let letters: Vec<char> = (0..0x300).filter_map(char::from_u32).collect();
+    let text: String = letters.iter().collect();
+    assert!(crate::largest_byte(&text) < 0xCC && crate::largest_byte("\u{300}") >= 0xCC);
+    let pairs = letters.iter().flat_map(|a| ['a', '\u{c4}', '\u{2ff}'].map(|b| String::from_iter([*a, b])));
+    for text in pairs.chain([text]) {
+        assert_eq!(unicode_normalization::UnicodeNormalization::nfc(text.as_str()).collect::<String>(), text);
+    }
+    check(r#"{"unicode":"nfc"}"#, Some("a\u{300}"), Some("\u{e0}"));
+}
+
 #[test]
 fn whitespace_is_that_of_unicode() {
     check(r#"{"whitespace":"trim"}"#, Some("\u{a0} a  b\t\r\n"), Some("a  b"));
