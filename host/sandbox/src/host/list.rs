@@ -1,7 +1,7 @@
 //! Lists that cross between a column and a guest in one copy.
 //!
 //! Out: wasmtime lowers a list from a slice, a vector or a shared one of its own choosing. A column is neither, and gathering it in one
-//! first costs as much as the copy into the guest that follows. So this type says of itself what a slice says: every method hands
+//! first costs as much as the copy into the guest that follows. So [`List`] says of itself what a slice says: every method hands
 //! over to the slice's. Back: [`Numbers`].
 
 use std::mem::MaybeUninit;
