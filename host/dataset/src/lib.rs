@@ -47,7 +47,7 @@ pub use infer::{InferOptions, Inference, infer};
 pub use late::{LateLabels, PartReader};
 pub use part_cache::PartCache;
 pub use raw_file::{decode_raw, encode_raw};
-pub use read::{read_rows, read_snapshot};
+pub use read::{read_history, read_rows, read_snapshot, rows_of};
 pub use readmitted::readmitted;
 pub use show::{ShownRow, shown_rows};
 pub use snapshot::{SnapshotRequest, plan_snapshot};

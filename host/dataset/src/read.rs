@@ -56,13 +56,7 @@ pub async fn read_rows(
 /// # Errors
 /// As [`read_rows`]; [`DatasetError::PartsDiffer`] when a part does not hold the rows that the snapshot says.
 pub async fn read_snapshot(blobs: &dyn Blobs, cache: &PartCache, snapshot: &Snapshot) -> Result<Batch, DatasetError> {
-    let late = match &snapshot.late_labels {
-        Some(digest) => {
-            let bytes = blobs.get(digest).await.map_err(|source| DatasetError::Fetch { part: *digest, source: Box::new(source) })?;
-            LateLabels::decode(&bytes)?
-        }
-        None => LateLabels::default(),
-    };
+    let late = late_labels(blobs, snapshot).await?;
     let reader = PartReader { blobs, cache, late: &late };
     let mut pieces = Vec::with_capacity(snapshot.parts.len());
     for part in &snapshot.parts {
@@ -79,6 +73,48 @@ pub async fn read_snapshot(blobs: &dyn Blobs, cache: &PartCache, snapshot: &Snap
         pieces.push((part.digest, piece));
     }
     in_time_order(joined(&snapshot.contract, pieces)?)
+}
+
+/// All rows that those of `snapshot` see something of, its own among them, in order of their numbers.
+///
+/// # Errors
+/// As [`read_rows`].
+pub async fn read_history(blobs: &dyn Blobs, cache: &PartCache, snapshot: &Snapshot) -> Result<Batch, DatasetError> {
+    let late = late_labels(blobs, snapshot).await?;
+    let reader = PartReader { blobs, cache, late: &late };
+    let mut pieces = Vec::with_capacity(snapshot.history.len());
+    for part in &snapshot.history {
+        pieces.push((*part, reader.part(part).await?));
+    }
+    joined(&snapshot.contract, pieces)
+}
+
+/// Of the rows that [`read_history`] gave, which may have got columns more, those of `snapshot`: as [`read_snapshot`] orders them.
+///
+/// # Errors
+/// [`DatasetError::PartsDiffer`] when they are not as many as the snapshot says.
+pub fn rows_of(snapshot: &Snapshot, history: &Batch) -> Result<Batch, DatasetError> {
+    let within = |number: u64| {
+        let after = snapshot.parts.partition_point(|part| part.first_row <= number);
+        after.checked_sub(1).is_some_and(|part| number <= snapshot.parts[part].last_row)
+    };
+    let rows = keep(history, |columns, row| {
+        let number = u64::try_from(columns.number.value(row)).unwrap_or(u64::MAX);
+        within(number) && columns.known_by(row, snapshot.knowledge_cutoff) && columns.event.value(row) <= snapshot.event_cutoff.0
+    })?;
+    match snapshot.parts.first() {
+        Some(first) if rows.row_count() as u64 != snapshot.row_count => {
+            let why = format!("the snapshot says {} rows in all, they have {}", snapshot.row_count, rows.row_count());
+            Err(DatasetError::PartsDiffer { part: first.digest, why })
+        }
+        _ => in_time_order(rows),
+    }
+}
+
+async fn late_labels(blobs: &dyn Blobs, snapshot: &Snapshot) -> Result<LateLabels, DatasetError> {
+    let Some(digest) = &snapshot.late_labels else { return Ok(LateLabels::default()) };
+    let bytes = blobs.get(digest).await.map_err(|source| DatasetError::Fetch { part: *digest, source: Box::new(source) })?;
+    LateLabels::decode(&bytes)
 }
 
 /// The host's columns of a cleaned part.

@@ -28,6 +28,8 @@ pub struct SnapshotRequest<'a> {
     pub validation_share: f64,
     /// This many rows, the very latest, are held out for the gate; 0 for none.
     pub gate_rows: u64,
+    /// How many rows before its own a row may see something of; 0 where rows see no others.
+    pub lookback_rows: u64,
 }
 
 /// Plans a snapshot of `parts`, which are in row order. Reads from the newest part back, only as far as the window needs.
@@ -66,10 +68,14 @@ pub async fn plan_snapshot(reader: &PartReader<'_>, parts: &[CleanPart], request
     if row_count == 0 {
         return Err(DatasetError::SnapshotEmpty { row_count: parts.iter().map(|part| part.row_count).sum() });
     }
-    let late_labels = match (chosen.first(), chosen.last()) {
-        (Some(first), Some(last)) => keep_labels(reader, first.first_row, last.last_row).await?,
-        _ => None,
-    };
+    let (mut late_labels, mut history) = (None, Vec::new());
+    if let (Some(first), Some(last)) = (chosen.first(), chosen.last()) {
+        let from = first.first_row.saturating_sub(request.lookback_rows);
+        late_labels = keep_labels(reader, from, last.last_row).await?;
+        if request.lookback_rows > 0 {
+            history = parts_within(parts, from, last.last_row);
+        }
+    }
     Ok(Snapshot {
         chain: request.chain,
         cleaners: request.cleaners.clone(),
@@ -80,7 +86,16 @@ pub async fn plan_snapshot(reader: &PartReader<'_>, parts: &[CleanPart], request
         row_count,
         splits: splits(row_count, request.validation_share, request.gate_rows),
         late_labels,
+        history,
     })
+}
+
+/// The parts that have rows from `first_row` to `last_row`.
+fn parts_within(parts: &[CleanPart], first_row: u64, last_row: u64) -> Vec<Digest> {
+    // A part's rows end before those of the next begin.
+    let ends_by = |index: usize| parts.get(index + 1).map_or(u64::MAX, |next| next.first_row);
+    let within = parts.iter().enumerate().filter(|(index, part)| part.row_count > 0 && part.first_row <= last_row && ends_by(*index) > first_row);
+    within.map(|(_, part)| part.digest).collect()
 }
 
 /// Keeps the late labels of the rows of a snapshot beside it; `None` when they have none.

@@ -132,10 +132,14 @@ fn check(manifest: &ModelManifest) -> Result<(), LoadError> {
     if manifest.preprocessing.columns.is_empty() {
         return inconsistent("`preprocessing` uses no column".into());
     }
+    if let Some(issue) = manifest.spec.lags.issue_with(&manifest.contract) {
+        return inconsistent(issue.to_string());
+    }
+    let seen = manifest.spec.lags.extend(&manifest.contract);
     for column in &manifest.preprocessing.columns {
         let name = column.name();
-        if !manifest.contract.features().any(|feature| feature == name) {
-            return inconsistent(format!("`preprocessing` uses `{name}`, which is not a feature of the contract"));
+        if !seen.features().any(|feature| feature == name) {
+            return inconsistent(format!("`preprocessing` uses `{name}`, which is not a feature of the contract or one of the lags"));
         }
         let holds = match column {
             FeatureColumn::Numeric { deviation, mean, median, .. } => {

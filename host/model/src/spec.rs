@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lags::Lags;
+
 /// Hidden layers of an `mlp` that does not say.
 pub const HIDDEN: [usize; 1] = [32];
 /// Passes over the training rows at most.
@@ -84,6 +86,9 @@ pub struct ModelSpec {
     /// Where to compute.
     #[serde(default = "default_device")]
     pub device: DeviceChoice,
+    /// What it sees of earlier rows.
+    #[serde(default, skip_serializing_if = "Lags::is_empty")]
+    pub lags: Lags,
 }
 
 /// The kinds of models.
@@ -180,6 +185,7 @@ impl ModelSpec {
             l2: L2,
             calibration: default_calibration(),
             device: default_device(),
+            lags: Lags::default(),
         }
     }
 
@@ -205,6 +211,7 @@ impl ModelSpec {
         expect("validation_share", within(self.validation_share, 0.0, 0.5), "a number from 0 to 0.5", self.validation_share.to_string());
         expect("ensemble", (1..=ENSEMBLE_MAX).contains(&self.ensemble), &format!("1 to {ENSEMBLE_MAX}"), self.ensemble.to_string());
         expect("l2", within(self.l2, 0.0, 1e12), "a number from 0 to 1e12", self.l2.to_string());
+        issues.extend(self.lags.check());
         issues
     }
 }

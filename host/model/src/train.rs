@@ -30,7 +30,7 @@ pub struct Trained {
 
 /// Trains a model on `train`, stopping early by `validation`, which may be empty and lies later in time.
 ///
-/// Rows without a label are left out. The same arguments give the same bytes, at any number of threads, and whether the
+/// Rows without a label are left out. They have the columns of `contract` and those of the spec's lags. The same arguments give the same bytes, at any number of threads, and whether the
 /// training was broken off and resumed or not. `on_progress` is called after every step.
 ///
 /// # Errors
@@ -44,7 +44,8 @@ pub fn train(
     resume: Option<&Checkpoint>,
     on_progress: &mut dyn FnMut(&Progress<'_>) -> Flow,
 ) -> Result<Trained, TrainError> {
-    let issues = spec.check();
+    let mut issues = spec.check();
+    issues.extend(spec.lags.issue_with(contract));
     if !issues.is_empty() {
         return Err(TrainError::Spec { issues });
     }
@@ -115,7 +116,7 @@ fn prepare(spec: &ModelSpec, contract: &Contract, train: &Batch, validation: &Ba
     for (_, class) in classes.iter().enumerate().filter(|(index, _)| !train_classes.contains(&(*index as u32))) {
         notes.push(format!("no training row has the class `{class}`"));
     }
-    let preprocessing = Preprocessing::fit(contract, &train)?;
+    let preprocessing = Preprocessing::fit(&spec.lags.extend(contract), &train)?;
     for column in &preprocessing.constant {
         notes.push(format!("feature `{column}` is not used: it is constant in the training rows"));
     }

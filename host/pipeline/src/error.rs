@@ -70,6 +70,16 @@ pub enum PipelineError {
         /// Why.
         source: DatasetError,
     },
+    /// Rows have not the columns that a model sees of earlier rows.
+    #[error("could not give rows {first_row} to {last_row} what they see of earlier rows")]
+    Lags {
+        /// First row.
+        first_row: u64,
+        /// Last row.
+        last_row: u64,
+        /// Why.
+        source: tidegate_model::ColumnError,
+    },
     /// A version could not be trained.
     #[error("could not train a challenger")]
     Train {
@@ -251,6 +261,7 @@ impl PipelineError {
             PipelineError::NoStrikes { .. } => Some("the status page and `tidegate plugin strikes` show who has".to_owned()),
             PipelineError::Dataset { source, .. } => source.hint(),
             PipelineError::Train { source } => source.hint(),
+            PipelineError::Lags { source, .. } => source.hint(),
             PipelineError::Load { source, .. } => source.hint(),
             PipelineError::Predict { source, .. } => source.hint(),
             PipelineError::Judge { source, .. } => source.hint(),

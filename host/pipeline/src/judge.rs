@@ -169,7 +169,8 @@ impl Pipeline {
     pub(crate) async fn answers(&mut self, version: VersionNo, rows: &Batch) -> Result<Answers, PipelineError> {
         let model = self.models.get(&self.stores, &self.settings.id, version).await?;
         let (first_row, last_row) = crate::monitor::row_range(rows);
-        let predicted = tokio::task::block_in_place(|| model.predict(rows));
+        let rows = self.lagged(version, &model, rows).await?;
+        let predicted = tokio::task::block_in_place(|| model.predict(&rows));
         Ok(predicted.map_err(|source| PipelineError::Predict { version, first_row, last_row, source })?.into())
     }
 
@@ -179,7 +180,8 @@ impl Pipeline {
         if self.needs_latency() {
             let model = self.models.get(&self.stores, &self.settings.id, version).await?;
             let (first_row, last_row) = crate::monitor::row_range(rows);
-            let timed = tokio::task::block_in_place(|| model.latencies_ns(rows, TIMED_ROWS_MAX));
+            let rows = self.lagged(version, &model, rows).await?;
+            let timed = tokio::task::block_in_place(|| model.latencies_ns(&rows, TIMED_ROWS_MAX));
             answers.latencies_ns = timed.map_err(|source| PipelineError::Predict { version, first_row, last_row, source })?;
         }
         Ok(answers)

@@ -133,6 +133,7 @@ fn no_rows(pipeline: &Pipeline) -> Snapshot {
         row_count: 0,
         splits: Vec::new(),
         late_labels: None,
+        history: Vec::new(),
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tidegate_dataset::{LateLabels, PartCache, PartReader, chain_digest};
-use tidegate_model::Progress;
+use tidegate_model::{LOOKBACK_ROWS_MAX, Progress};
 use tidegate_policy::Gate;
 use tidegate_sandbox::Alert;
 use tidegate_store::Write;
-use tidegate_vocab::{Decision, Digest, Run, Timestamp};
+use tidegate_vocab::{Contract, Decision, Digest, Run, Timestamp};
 
 use crate::alerts::Unsent;
 use crate::dead_letters::{self, DeadLetters};
@@ -103,7 +103,7 @@ impl Pipeline {
         stores: Stores,
         observer: Box<dyn Observer>,
     ) -> Result<Pipeline, PipelineError> {
-        let chain = chain_of(&plugins, &settings);
+        let chain = chain_of(&plugins, &settings.contract);
         let (revision, state) = match stores.meta.state(&settings.id, loop_state::KEY).await? {
             Some((revision, bytes)) => {
                 (Some(revision), serde_json::from_slice(&bytes).map_err(|source| PipelineError::ReadState { source })?)
@@ -172,6 +172,11 @@ impl Pipeline {
         self.rows_total
     }
 
+    /// Rows up to this number went through the cleaners in use.
+    pub fn rows_cleaned(&self) -> u64 {
+        self.rows_cleaned
+    }
+
     /// The cleaner chain that new parts go through.
     pub fn chain(&self) -> Digest {
         self.chain
@@ -216,7 +221,7 @@ impl Pipeline {
             old.extend(self.plugins.put(replacement));
         }
         if cleaner_moved {
-            let chain = chain_of(&self.plugins, &self.settings);
+            let chain = chain_of(&self.plugins, &self.settings.contract);
             let keepers = keepers(&self.plugins.cleaners);
             match Backlog::of(&self.settings, &self.stores, &self.state, &chain, &self.letters, &keepers).await {
                 Ok(backlog) => {
@@ -303,10 +308,11 @@ impl Plugins {
     }
 }
 
-fn chain_of(plugins: &Plugins, settings: &Settings) -> Digest {
+/// The chain of these cleaners over rows of this contract.
+pub fn chain_of(plugins: &Plugins, contract: &Contract) -> Digest {
     let settings_of = |step: &PluginStep<dyn CleanPort>| cleaner_settings(&step.config, step.columns.as_ref());
     let cleaners: Vec<_> = plugins.cleaners.iter().map(|step| (step.digest, settings_of(step))).collect();
-    chain_digest(&cleaners, &settings.contract)
+    chain_digest(&cleaners, contract)
 }
 
 /// What is committed, and what of it is still to be cleaned.
@@ -348,6 +354,7 @@ async fn late_labels(settings: &Settings, stores: &Stores, state: &LoopState, ro
     if !settings.contract.label.by_id {
         return Ok(LateLabels::default());
     }
-    let from = rows_total.saturating_sub(settings.window_rows.saturating_mul(4)).min(state.observed_row);
+    let window_rows = settings.window_rows.saturating_mul(4).saturating_add(LOOKBACK_ROWS_MAX);
+    let from = rows_total.saturating_sub(window_rows).min(state.observed_row);
     Ok(stores.feedback.labels_of_rows(&settings.id, from, Timestamp(i64::MAX)).await?.into_iter().collect())
 }

@@ -379,7 +379,7 @@ impl Held {
                 continue;
             }
             if let Some(snapshot) = meta.snapshot(&version.snapshot).await? {
-                files.extend(snapshot.parts.iter().map(|part| part.digest).chain(snapshot.late_labels));
+                files.extend(snapshot.files());
             }
             pinned.extend(files);
         }
@@ -387,7 +387,7 @@ impl Held {
         if let Some(id) = meta.open_run(id).await?.and_then(|run| run.snapshot)
             && let Some(snapshot) = meta.snapshot(&id).await?
         {
-            pinned.extend(snapshot.parts.iter().map(|part| part.digest).chain(snapshot.late_labels));
+            pinned.extend(snapshot.files());
         }
         Ok((pinned, others))
     }

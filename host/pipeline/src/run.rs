@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tidegate_dataset::{DatasetError, SnapshotRequest, plan_snapshot, read_rows, read_snapshot};
-use tidegate_model::{Checkpoint, Family, Flow, Model, ModelSpec, train};
+use tidegate_model::{Checkpoint, Family, Flow, LOOKBACK_ROWS_MAX, Model, ModelSpec, train};
 use tidegate_policy::{GateRows, next_look};
 use tidegate_store::Write;
 use tidegate_vocab::{
@@ -103,6 +103,7 @@ impl Pipeline {
             knowledge_cutoff: self.now(),
             validation_share: settings.model.validation_share,
             gate_rows: if held_out { settings.held_out_rows } else { 0 },
+            lookback_rows: if settings.model.lags.is_empty() { 0 } else { LOOKBACK_ROWS_MAX },
         };
         let planned = loop {
             let parts = self.stores.meta.clean_parts(&settings.id, &self.chain, 0).await?;
@@ -159,19 +160,20 @@ impl Pipeline {
     /// What a linear model trained on the run's own rows answers: the honest floor that a rule can name.
     pub(crate) async fn linear_answers(&self, run: &Run, rows: &Batch) -> Result<Answers, PipelineError> {
         let snapshot = self.snapshot_of(run).await?;
-        let (training, validation) = (self.split_of(&snapshot, "train").await?, self.split_of(&snapshot, "validation").await?);
-        let spec = ModelSpec::new(Family::Linear);
+        let (training, validation) = (self.lessons(&snapshot, "train").await?, self.lessons(&snapshot, "validation").await?);
+        let spec = ModelSpec { lags: self.settings.model.lags.clone(), ..ModelSpec::new(Family::Linear) };
         let contract = &self.settings.contract;
-        let number = run.version.unwrap_or(VersionNo(0));
+        let version = run.version.unwrap_or(VersionNo(0));
         let (first_row, last_row) = crate::monitor::row_range(rows);
-        tokio::task::block_in_place(|| {
+        let model = tokio::task::block_in_place(|| {
             let trained = train(&spec, contract, &training, &validation, Seed(run.seed), None, &mut |_| Flow::Continue);
             let artefact = trained.map_err(|source| PipelineError::Train { source })?.artefact;
             let model = Model::load(&artefact.weights, &artefact.manifest);
-            let model = model.map_err(|source| PipelineError::Load { version: number, source })?;
-            let predicted = model.predict(rows);
-            Ok(predicted.map_err(|source| PipelineError::Predict { version: number, first_row, last_row, source })?.into())
-        })
+            model.map(Arc::new).map_err(|source| PipelineError::Load { version, source })
+        })?;
+        let rows = self.lagged(version, &model, rows).await?;
+        let predicted = tokio::task::block_in_place(|| model.predict(&rows));
+        Ok(predicted.map_err(|source| PipelineError::Predict { version, first_row, last_row, source })?.into())
     }
 
     pub(crate) async fn checkpoint(&self, digest: &[u8]) -> Result<Option<Checkpoint>, PipelineError> {
@@ -268,7 +270,7 @@ impl Pipeline {
 
 /// Whether an error lies in the data or the settings of a run, so that the same run would fail again.
 fn ends_the_run(error: &PipelineError) -> bool {
-    matches!(error, PipelineError::Train { .. } | PipelineError::Judge { .. } | PipelineError::MetricTwice { .. })
+    matches!(error, PipelineError::Train { .. } | PipelineError::Lags { .. } | PipelineError::Judge { .. } | PipelineError::MetricTwice { .. })
         || matches!(error, PipelineError::Dataset { source, .. } if !matches!(source, DatasetError::Fetch { .. }))
 }
 

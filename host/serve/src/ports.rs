@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use tidegate_model::Model;
-use tidegate_vocab::{Batch, Clock, Contract, LateLabel, LoggedPrediction, PipelineId, VersionNo};
+use tidegate_vocab::{Batch, Clock, Contract, LateLabel, LoggedPrediction, PipelineId, Timestamp, VersionNo};
 use tokio::sync::watch;
 
 use crate::infer::Plan;
@@ -76,13 +76,34 @@ pub struct Arm {
     pub model: Arc<Model>,
     /// What its requests pass through, in order.
     pub cleaners: Vec<Arc<dyn Clean>>,
+    past: Option<watch::Receiver<Arc<Batch>>>,
     counters: OnceLock<ArmCounters>,
 }
 
 impl Arm {
     /// A loaded version.
     pub fn new(version: VersionNo, weights: String, model: Arc<Model>, cleaners: Vec<Arc<dyn Clean>>) -> Arm {
-        Arm { version, weights, model, cleaners, counters: OnceLock::new() }
+        Arm { version, weights, model, cleaners, past: None, counters: OnceLock::new() }
+    }
+
+    /// The same, with the newest cleaned rows of its pipeline, for a model that sees something of earlier rows.
+    pub fn seeing(self, past: watch::Receiver<Arc<Batch>>) -> Arm {
+        Arm { past: Some(past), ..self }
+    }
+
+    /// `rows` with what its model sees of earlier rows at `now`; `None` where it sees nothing of them.
+    ///
+    /// # Errors
+    /// A sentence about what is missing.
+    pub fn lagged(&self, rows: &Batch, now: Timestamp) -> Result<Option<Batch>, String> {
+        let manifest = self.model.manifest();
+        if manifest.spec.lags.is_empty() {
+            return Ok(None);
+        }
+        let Some(past) = &self.past else { return Err(format!("nobody tells {} of earlier rows", self.version)) };
+        let past = Arc::clone(&past.borrow());
+        let lagged = manifest.spec.lags.attach_now(&manifest.contract, &past, now, rows);
+        lagged.map(|lagged| Some(lagged.rows)).map_err(|error| format!("{} cannot see earlier rows: {error}", self.version))
     }
 
     /// Its counters, registered by the first request: a look-up by labels would cost more than counting.

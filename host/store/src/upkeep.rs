@@ -37,7 +37,7 @@ pub async fn named_blobs(meta: &dyn MetaStore, upkeep: &dyn Upkeep, pipeline: &P
     let of_runs = meta.runs(pipeline).await?.into_iter().filter_map(|run| run.snapshot);
     for id in snapshots.into_iter().chain(of_runs).collect::<BTreeSet<_>>() {
         let Some(snapshot) = meta.snapshot(&id).await? else { continue };
-        named.extend(snapshot.parts.iter().map(|part| part.digest).chain(snapshot.late_labels));
+        named.extend(snapshot.files());
     }
     for version in versions {
         named.extend([version.weights, version.manifest]);

@@ -149,6 +149,7 @@ pub fn snapshot(number: u64) -> Snapshot {
         row_count: 0,
         splits: Vec::new(),
         late_labels: None,
+        history: Vec::new(),
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Snapshot {
     /// Digest of the labels that came after their rows, as they were known at the cut-off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_labels: Option<Digest>,
+    /// All parts that its rows see something of, its own among them, in row order; none where rows see no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Digest>,
 }
 
 /// The rows of one part that belong to a snapshot.
@@ -56,6 +59,11 @@ impl Snapshot {
     /// The snapshot's id: the digest of everything in it.
     pub fn id(&self) -> Digest {
         Digest::of(serde_json::to_vec(self).expect("a snapshot has no map with keys that are not text"))
+    }
+
+    /// Every file that it is read from; some more than once.
+    pub fn files(&self) -> impl Iterator<Item = Digest> {
+        self.parts.iter().map(|part| part.digest).chain(self.history.iter().copied()).chain(self.late_labels)
     }
 
     /// The split named `name`.

@@ -79,6 +79,7 @@ fn snapshots() {
         row_count: 4,
         splits: vec![Split { name: "train".into(), start: 0, end: 4 }],
         late_labels: None,
+        history: Vec::new(),
     };
     check(
         &snapshot,

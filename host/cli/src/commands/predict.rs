@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _};
 use serde_json::json;
-use tidegate_dataset::{Typed, typed};
+use tidegate_dataset::{LateLabels, PartCache, PartReader, Typed, typed};
+use tidegate_pipeline::{CleanRows, Stores, chain_of};
 use tidegate_sandbox::Pull;
 use tidegate_serve::Arm;
 use tidegate_store::{MetaStore as _, StateFolder};
 use tidegate_vocab::limits::{POLL_BYTES_MAX, POLL_ROWS_MAX};
-use tidegate_vocab::{Alias, Batch, Clock, Contract, VersionNo};
+use tidegate_vocab::{Alias, Batch, Clock, Contract, Digest, Timestamp, VersionNo};
 
 use super::{chosen, config};
 use crate::args::{Global, Predict};
@@ -35,13 +36,15 @@ pub fn predict(global: &Global, options: &Predict, terminal: &Terminal) -> Resul
         let sandbox = compose::sandbox(&config, state)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stores = compose::stores(state, Arc::clone(&clock));
-        let arm = load_arm(&Arc::new(config.clone()), &chosen.id, &stores, &sandbox, number).await?;
         let file_config = reading(&config, chosen, &options.file)?;
+        let mut plugins = compose::plugins(&file_config, chosen, &sandbox, &clock)?;
+        let past = tokio::sync::watch::Sender::new(Arc::new(Batch::new(Vec::new()).map_err(|error| Failure::new(&error, None))?));
+        let arm = load_arm(&Arc::new(config.clone()), &chosen.id, &stores, &sandbox, number, past.subscribe()).await?;
+        past.send_replace(Arc::new(earlier_rows(chosen, &stores, chain_of(&plugins, &chosen.contract), &arm).await?));
         // A version answers by the contract that it learned, whatever the settings have come to since.
         let mut contract = arm.model.manifest().contract.clone();
         // A file that is to be answered need not know the truth.
         contract.label.by_id = true;
-        let mut plugins = compose::plugins(&file_config, chosen, &sandbox, &clock)?;
         let out = output(options.output.as_deref())?;
         let told = tokio::task::block_in_place(|| {
             let source = plugins.source.port.as_mut().ok_or_else(|| Failure::usage("the source is in use", "try again"))?;
@@ -53,6 +56,22 @@ pub fn predict(global: &Global, options: &Predict, terminal: &Terminal) -> Resul
         }
         Ok(Exit::Ok)
     })
+}
+
+/// What the version sees of committed rows; none where it looks at none.
+async fn earlier_rows(chosen: &PipelineConfig, stores: &Stores, chain: Digest, arm: &Arm) -> Result<Batch, Failure> {
+    let lags = &arm.model.manifest().spec.lags;
+    if lags.is_empty() {
+        return Ok(Batch::new(Vec::new()).map_err(|error| Failure::new(&error, None))?);
+    }
+    let late: LateLabels = stores.feedback.labels_of_rows(&chosen.id, 0, Timestamp(i64::MAX)).await?.into_iter().collect();
+    let (cache, parts) = (PartCache::new(0), stores.meta.clean_parts(&chosen.id, &chain, 0).await?);
+    // A cleaned part may have lost its last rows; the raw one has not.
+    let newest = parts.last().map_or(0, |part| part.first_row);
+    let end = stores.meta.raw_parts(&chosen.id, newest).await?.first().map_or(0, |part| part.first_row + part.row_count);
+    let reader = PartReader { blobs: &*stores.blobs, cache: &cache, late: &late };
+    let rows = CleanRows { pipeline: &chosen.id, chain, contract: &chosen.contract, meta: &*stores.meta, reader };
+    Ok(rows.recent(lags, end, stores.clock.now()).await?)
 }
 
 async fn version(state: &StateFolder, chosen: &PipelineConfig, named: Option<VersionNo>) -> Result<VersionNo, Failure> {
@@ -91,7 +110,7 @@ fn answer_all(
     source: &mut dyn tidegate_pipeline::SourcePort,
     arm: &Arm,
     contract: &Contract,
-    now: tidegate_vocab::Timestamp,
+    now: Timestamp,
     out: Box<dyn Write>,
 ) -> Result<Told, Failure> {
     let failed = |error: tidegate_sandbox::CallError| Failure::new(&error, error.hint());
@@ -112,7 +131,7 @@ fn answer_all(
             let hint = error.hint();
             Failure::new(&error, hint)
         })?;
-        for line in lines(&typed, arm, contract, rows.row_count())? {
+        for line in lines(&typed, arm, contract, rows.row_count(), now)? {
             told.answered += u64::from(line.left_out.is_none());
             told.left_out += u64::from(line.left_out.is_some());
             let number = (first + line.row).to_string();
@@ -134,7 +153,7 @@ struct Line {
 }
 
 /// One line a row of the file, in its order.
-fn lines(typed: &Typed, arm: &Arm, contract: &Contract, row_count: usize) -> Result<Vec<Line>, Failure> {
+fn lines(typed: &Typed, arm: &Arm, contract: &Contract, row_count: usize, now: Timestamp) -> Result<Vec<Line>, Failure> {
     let mut left_out: BTreeMap<usize, String> = typed.quarantined.iter().map(|(row, why)| (*row as usize, why.clone())).collect();
     // The position in the file of each row that is still there.
     let mut places: Vec<usize> = typed.row_index.iter().map(|row| *row as usize).collect();
@@ -146,7 +165,8 @@ fn lines(typed: &Typed, arm: &Arm, contract: &Contract, row_count: usize) -> Res
         places = places.iter().enumerate().filter(|(at, _)| !dropped.contains_key(at)).map(|(_, place)| *place).collect();
         rows = cleaned.rows;
     }
-    let predicted = arm.model.predict(&rows).map_err(|error| Failure::new(&error, None))?;
+    let lagged = arm.lagged(&rows, now).map_err(|why| Failure::from(anyhow::anyhow!(why)))?;
+    let predicted = arm.model.predict(lagged.as_ref().unwrap_or(&rows)).map_err(|error| Failure::new(&error, None))?;
     let classes = predicted.classes.len();
     let ids = contract
         .id

@@ -1,6 +1,6 @@
 //! `[pipeline.NAME.model]`: what is trained, on how much, and where.
 
-use tidegate_model::{Calibration, ClassWeights, DeviceChoice, Family, LearningRateDecay, ModelSpec};
+use tidegate_model::{Calibration, ClassWeights, DeviceChoice, Family, LAG_MAX, Lags, LearningRateDecay, ModelSpec, SpecIssue};
 
 use super::section::Section;
 
@@ -28,6 +28,7 @@ pub(super) fn model(section: Section<'_>) -> ModelConfig {
     spec.device = section.parsed("device", "`auto`, `cpu` or `cuda:N`", |text| text.parse::<DeviceChoice>().ok()).unwrap_or(spec.device);
     hidden(&section, &mut spec);
     steps(&section, &mut spec);
+    spec.lags = section.section("lags").map(lags).unwrap_or_default();
     let window_rows = section.integer("window_rows", 10..=WINDOW_ROWS_MAX).unwrap_or(WINDOW_ROWS);
     let held_out_rows = section.integer("held_out_rows", 1..=WINDOW_ROWS_MAX).unwrap_or(window_rows / 5);
     if held_out_rows >= window_rows {
@@ -37,11 +38,33 @@ pub(super) fn model(section: Section<'_>) -> ModelConfig {
     }
     let seed = section.integer("seed", 0..=u64::from(u32::MAX)).unwrap_or(0);
     // The bounds above are the model's own; this catches one that was changed there and not here.
-    for issue in spec.check() {
+    for issue in spec.check().into_iter().filter(|issue| !issue.key.starts_with("lags.")) {
         section.problem(section.place(issue.key), format!("{}: {issue}", section.named(issue.key)), "out of bounds", None);
     }
     section.finish();
     ModelConfig { spec, window_rows, held_out_rows, seed }
+}
+
+/// `[pipeline.NAME.model.lags]`: what the model sees of earlier rows.
+fn lags(section: Section<'_>) -> Lags {
+    let numbers = |key: &str| {
+        let numbers = section.integers(key, 1..=u64::from(LAG_MAX)).unwrap_or_default();
+        numbers.iter().filter_map(|number| u32::try_from(number.value).ok()).collect()
+    };
+    let columns = section.texts("columns").map(|columns| columns.into_iter().map(|column| column.value).collect());
+    let lags = Lags { rows: numbers("rows"), columns, labels: numbers("labels") };
+    if let Some(issue) = lags.check().into_iter().next() {
+        lag_problem(&section, &issue);
+    }
+    section.finish();
+    lags
+}
+
+/// Points at the key of `[pipeline.NAME.model.lags]` that an issue is about.
+pub(super) fn lag_problem(section: &Section<'_>, issue: &SpecIssue) {
+    let key = issue.key.trim_start_matches("lags.");
+    let text = format!("{} is {}; expected {}", section.named(key), issue.found, issue.expected);
+    section.problem(section.place(key), text, "no lag can be made of this", None);
 }
 
 fn steps(section: &Section<'_>, spec: &mut ModelSpec) {

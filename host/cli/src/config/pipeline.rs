@@ -105,6 +105,7 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
     let span = section.span.clone();
     if let Some(contract) = &contract {
         label_among_columns(&section, contract);
+        lags_of_the_contract(&section, contract, model.as_ref());
     }
     section.finish();
     Some(PipelineConfig {
@@ -121,6 +122,14 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
         rollout,
         span,
     })
+}
+
+/// Lags are made of features, and their columns are in no contract.
+fn lags_of_the_contract(section: &Section<'_>, contract: &Contract, model: Option<&ModelConfig>) {
+    let Some(issue) = model.and_then(|model| model.spec.lags.issue_with(contract)) else { return };
+    if let Some(lags) = section.section("model").and_then(|model| model.section("lags")) {
+        model::lag_problem(&lags, &issue);
+    }
 }
 
 /// A label among the features is the commonest leak there is.

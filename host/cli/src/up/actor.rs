@@ -100,7 +100,7 @@ impl Actor {
         let cancel = Arc::new(AtomicBool::new(false));
         let (backoff, source) = (Backoff::default(), SourceState::More);
         let mut pace = Pace { poll_at: Instant::now(), backoff, poll_failed: false, source, training: None, cancel };
-        if let Err(error) = self.router.refresh().await {
+        if let Err(error) = self.router.refresh(&mut self.pipeline).await {
             self.stalled(&error);
         }
         while !self.stop.is_cancelled() {
@@ -159,6 +159,9 @@ impl Actor {
         worked |= self.pipeline.handle(Event::Observe).await? == Outcome::Moved;
         worked |= self.advance(pace).await?;
         worked |= polled?;
+        if let Err(failure) = self.router.look_back(&mut self.pipeline).await {
+            self.stalled(&failure);
+        }
         self.show(pace);
         if let Some(why) = no_room {
             // What is there is still scored and judged, and served; rows wait at the source.
@@ -337,7 +340,7 @@ impl Actor {
 
     /// Tells the server who answers now.
     async fn announce(&mut self) {
-        if let Err(error) = self.router.refresh().await {
+        if let Err(error) = self.router.refresh(&mut self.pipeline).await {
             self.stalled(&error);
         }
     }

@@ -269,13 +269,13 @@ impl Keeper {
         if let Some(replay) = &replay {
             settings.poll_rows_max = replay.step_rows;
         }
-        let opened = Pipeline::open(settings, plugins, stores.clone(), Box::new(watch)).await?;
+        let mut opened = Pipeline::open(settings, plugins, stores.clone(), Box::new(watch)).await?;
         if let (Some(replay), Some(last)) = (&replay, opened.last_event_time()) {
             replay.clock.advance_to(last);
         }
         let mut router = Router::new(host.settings.clone(), self.pipeline.clone(), stores, host.sandbox.clone(), host.table.clone());
         // Before anybody listens: whoever served before the start answers the first request.
-        if let Err(failure) = router.refresh().await {
+        if let Err(failure) = router.refresh(&mut opened).await {
             tracing::error!(pipeline = %self.pipeline, "its champion does not load: {}", failure.line());
         }
         let (upkeep, quiet, no_room) = (Arc::clone(&host.upkeep), Arc::clone(&host.quiet), host.no_room.clone());

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use tidegate_model::Model;
-use tidegate_pipeline::Stores;
+use tidegate_pipeline::{Pipeline, Stores};
 use tidegate_sandbox::{CallError, Cleaner, Plugin, PluginSettings, Sandbox};
 use tidegate_serve::{Arm, Clean, CleanedRequest, ModelRoute, Routes};
 use tidegate_vocab::{Alias, Batch, Clock, Contract, ContractColumn, ModelVersion, PipelineId, Role, VersionNo, VersionState};
@@ -75,6 +77,10 @@ pub struct Router {
     /// The contract that the champion learned by, where there is one.
     learned: Option<Contract>,
     announced: bool,
+    /// The newest cleaned rows, for versions that see something of earlier ones.
+    past: watch::Sender<Arc<Batch>>,
+    /// What the rows in `past` were read of: the rows there were, and the labels that had come by id.
+    seen: Option<(u64, u64)>,
 }
 
 impl Router {
@@ -86,14 +92,15 @@ impl Router {
         sandbox: Sandbox,
         table: RouteTable,
     ) -> Router {
-        Router { settings, pipeline, stores, sandbox, table, loaded: BTreeMap::new(), champion: None, learned: None, announced: false }
+        let past = watch::Sender::new(Arc::new(Batch { rows: RecordBatch::new_empty(Arc::new(Schema::empty())), roles: Vec::new() }));
+        Router { settings, pipeline, stores, sandbox, table, loaded: BTreeMap::new(), champion: None, learned: None, announced: false, past, seen: None }
     }
 
     /// Announces who answers, if that has changed.
     ///
     /// # Errors
     /// A [`Failure`] when a version or a cleaner of it does not load; whoever answered before goes on.
-    pub async fn refresh(&mut self) -> Result<(), Failure> {
+    pub async fn refresh(&mut self, pipeline: &mut Pipeline) -> Result<(), Failure> {
         let champion = self.stores.meta.alias(&self.pipeline, Alias::Champion).await?;
         if self.announced && champion == self.champion {
             return Ok(());
@@ -115,7 +122,7 @@ impl Router {
         for number in kept {
             let arm = match self.loaded.get(&number) {
                 Some(arm) => Arc::clone(arm),
-                None => match load_arm(&config, &self.pipeline, &self.stores, &self.sandbox, number).await {
+                None => match load_arm(&config, &self.pipeline, &self.stores, &self.sandbox, number, self.past.subscribe()).await {
                     Ok(arm) => arm,
                     Err(failure) if Some(number) == champion => return Err(failure),
                     Err(failure) => {
@@ -130,8 +137,33 @@ impl Router {
             Some(number) => self.learned_by(number).await?,
             None => None,
         };
-        (self.loaded, self.champion, self.announced) = (loaded, champion, true);
+        (self.loaded, self.champion, self.announced, self.seen) = (loaded, champion, true, None);
+        self.look_back(pipeline).await?;
         self.announce();
+        Ok(())
+    }
+
+    /// Reads the rows that loaded versions see something of, if there are such versions, and rows or labels have come.
+    ///
+    /// # Errors
+    /// A [`Failure`] when they cannot be read; requests go on with those from before.
+    pub async fn look_back(&mut self, pipeline: &mut Pipeline) -> Result<(), Failure> {
+        let lags = self.loaded.values().map(|arm| &arm.model.manifest().spec.lags).filter(|lags| !lags.is_empty());
+        let seen = Some((pipeline.rows_cleaned(), pipeline.state().observed_label));
+        if self.seen == seen {
+            return Ok(());
+        }
+        let mut newest: Option<Batch> = None;
+        for lags in lags {
+            let rows = pipeline.clean_rows().recent(lags, pipeline.rows_cleaned(), pipeline.now()).await?;
+            if newest.as_ref().is_none_or(|newest| newest.row_count() < rows.row_count()) {
+                newest = Some(rows);
+            }
+        }
+        if let Some(rows) = newest {
+            self.past.send_replace(Arc::new(rows));
+        }
+        self.seen = seen;
         Ok(())
     }
 
@@ -150,7 +182,7 @@ impl Router {
         }
         let mut loaded = BTreeMap::new();
         for number in self.loaded.keys() {
-            loaded.insert(*number, load_arm(config, &self.pipeline, &self.stores, &self.sandbox, *number).await?);
+            loaded.insert(*number, load_arm(config, &self.pipeline, &self.stores, &self.sandbox, *number, self.past.subscribe()).await?);
         }
         Ok(loaded)
     }
@@ -183,7 +215,7 @@ impl Router {
     }
 }
 
-/// Loads one version with the cleaners that its requests pass through.
+/// Loads one version with the cleaners that its requests pass through, and the rows that it sees something of.
 ///
 /// # Errors
 /// A [`Failure`] when it is not there, is quarantined, or does not load.
@@ -193,6 +225,7 @@ pub async fn load_arm(
     stores: &Stores,
     sandbox: &Sandbox,
     number: VersionNo,
+    past: watch::Receiver<Arc<Batch>>,
 ) -> Result<Arc<Arm>, Failure> {
     let missing = || Failure::usage(format!("there is no {number} of `{pipeline}`"), "`tidegate models` lists the versions");
     let version = stores.meta.version(pipeline, number).await?.ok_or_else(missing)?;
@@ -203,7 +236,7 @@ pub async fn load_arm(
     let manifest = stores.blobs.get(&version.manifest).await?;
     let model = Model::load(&weights, &manifest).map_err(|error| Failure::new(&error, None))?;
     let cleaners = serving_cleaners(config, stores, sandbox, &version).await?;
-    Ok(Arc::new(Arm::new(number, version.weights.to_string(), Arc::new(model), cleaners)))
+    Ok(Arc::new(Arm::new(number, version.weights.to_string(), Arc::new(model), cleaners).seeing(past)))
 }
 
 async fn serving_cleaners(

@@ -18,6 +18,7 @@ fn request(contract: &Contract, window_rows: Option<u64>, known_day: i64) -> Sna
         knowledge_cutoff: Timestamp(known_day * DAY),
         validation_share: 0.25,
         gate_rows: 1,
+        lookback_rows: 0,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use tidegate_model::{PredictError, Predictions};
-use tidegate_vocab::{Batch, ContractColumn};
+use tidegate_vocab::{Batch, ContractColumn, Timestamp};
 use tracing::error;
 
 use super::plan;
@@ -12,8 +12,8 @@ use crate::refusal::Refusal;
 /// Rows that a refusal names; there may be thousands.
 const ROWS_NAMED_MAX: usize = 5;
 
-/// Runs `rows` through the cleaners of `arm`, in order, and asks its model.
-pub(crate) fn answer(arm: &Arm, features: &[ContractColumn], rows: &Batch) -> Result<Predictions, Refusal> {
+/// Runs `rows` through the cleaners of `arm`, in order, adds what was known of earlier rows at `now`, and asks its model.
+pub(crate) fn answer(arm: &Arm, features: &[ContractColumn], rows: &Batch, now: Timestamp) -> Result<Predictions, Refusal> {
     let cleaned = clean(arm, rows)?;
     let rows = cleaned.as_ref().unwrap_or(rows);
     if let Some((row, why, is_missing)) = plan::first_breach(rows, features) {
@@ -22,7 +22,11 @@ pub(crate) fn answer(arm: &Arm, features: &[ContractColumn], rows: &Batch) -> Re
         let sentence = format!("row {row}: {why}; the model learned from no such row, send one that keeps the contract");
         return Err(Refusal::new(status, sentence));
     }
-    arm.model.predict(rows).map_err(|failure| match failure {
+    let lagged = arm.lagged(rows, now).map_err(|why| {
+        error!(version = %arm.version, why, "could not look at earlier rows");
+        Refusal::fault(why)
+    })?;
+    arm.model.predict(lagged.as_ref().unwrap_or(rows)).map_err(|failure| match failure {
         PredictError::Column(failure) if arm.cleaners.is_empty() => Refusal::bad(failure.to_string()),
         PredictError::Column(failure) => {
             error!(version = %arm.version, error = %failure, "cleaners left rows that the model cannot take");

@@ -92,9 +92,9 @@ async fn answered(
 /// needs. A task that blocked in place would free its thread too, but could not be given up at the request's deadline. The permit
 /// goes with the work, so that a request that was given up still counts until its guest is stopped.
 async fn predict(app: &Arc<App>, arm: &Arc<Arm>, route: &ModelRoute, batch: tidegate_vocab::Batch) -> Result<Predictions, Refusal> {
-    let plan = route.plan();
+    let (plan, now) = (route.plan(), app.ports.clock.now());
     if arm.cleaners.is_empty() && batch.row_count() <= INLINE_ROWS_MAX {
-        return answer::answer(arm, &plan.features, &batch);
+        return answer::answer(arm, &plan.features, &batch, now);
     }
     let Ok(permit) = app.blocking.clone().try_acquire_owned() else {
         let busy = app.settings.blocking_requests_max;
@@ -102,7 +102,7 @@ async fn predict(app: &Arc<App>, arm: &Arc<Arm>, route: &ModelRoute, batch: tide
     };
     let (arm, features) = (arm.clone(), plan.features.clone());
     let work = tokio::task::spawn_blocking(move || {
-        let answered = answer::answer(&arm, &features, &batch);
+        let answered = answer::answer(&arm, &features, &batch, now);
         drop(permit);
         answered
     });

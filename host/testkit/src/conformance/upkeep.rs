@@ -116,6 +116,7 @@ async fn everything_that_is_named_is_listed<S: MetaStore + Upkeep>(store: &S) {
     let trained = Snapshot {
         parts: vec![SnapshotPart { digest: digest(50), first_row: 0, last_row: 9, row_count: 9 }],
         late_labels: Some(digest(51)),
+        history: vec![digest(58), digest(50)],
         ..snapshot(1)
     };
     let mut model = version(1);
@@ -146,7 +147,7 @@ async fn everything_that_is_named_is_listed<S: MetaStore + Upkeep>(store: &S) {
         state("b", format!("{{\"component\":\"{}\"}}", digest(54)).into_bytes()),
     ];
     store.commit(fence, &p, AT, writes).await.unwrap();
-    let expected = [raw.digest, clean.digest, model.weights, model.manifest].into_iter().chain((50..=57).chain(1_055..=1_057).map(digest));
+    let expected = [raw.digest, clean.digest, model.weights, model.manifest].into_iter().chain((50..=58).chain(1_055..=1_057).map(digest));
     assert_eq!(named_blobs(store, store, &p).await.unwrap(), expected.collect());
     let states = store.states(&p).await.unwrap();
     assert_eq!(states.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
