@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use crate::client::Client;
-use crate::harbour::{ask, labels, minutes, settings, with_champion};
+use crate::harbour::{Minute, arrive, ask, labels, minutes, settings, with_champion};
 use crate::host::World;
 use crate::rows::{HEADER, Rows};
 use crate::scenarios::BASE;
-use crate::service::{Service, ended};
+use crate::service::{Service, ended, wait};
 
 #[test]
 fn a_port_in_use_is_named_and_so_is_the_way_out() {
@@ -110,5 +110,33 @@ fn labels_that_come_with_their_rows_are_not_taken_by_id() {
     let failed = world.run(["labels", "late.csv"]);
     assert_eq!(failed.code, Some(2), "{}", failed.stderr);
     assert!(failed.stderr.contains("hint: write `by_id = true` into the label of the contract"), "{}", failed.stderr);
+    service.stop();
+}
+
+#[test]
+fn an_answer_sees_the_rows_that_have_come_and_a_file_is_answered_the_same() {
+    let lags = "[pipeline.harbour.model.lags]\nrows = [1]\nlabels = [1]\n\n[[pipeline.harbour.trigger]]";
+    let world = World::new(&settings().replace("[[pipeline.harbour.trigger]]", lags));
+    let (service, seen) = with_champion(&world);
+    let minute = &seen[..1];
+    let certainty = |service: &Service| {
+        let reply = ask(&mut service.client(), minute);
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.json()["outputs"][1]["data"].clone()
+    };
+    let before = certainty(&service);
+    world.write("one.csv", format!("minute,wind,swell\n0,{},{}\n", minute[0].wind, minute[0].swell));
+    let of_the_file = || {
+        let answered = world.run(["predict", "one.csv"]);
+        assert_eq!(answered.code, Some(0), "{}", answered.stderr);
+        let line = answered.stdout.lines().nth(1).unwrap().to_owned();
+        line.split(',').skip(3).take(2).map(|cell| cell.parse::<f64>().unwrap()).collect::<Vec<f64>>()
+    };
+    assert_eq!(serde_json::json!(of_the_file()), before);
+    // The same request once a storm has come: what it asks about is the minute after the storm.
+    let storm = Minute { minute: 1_100, wind: 40.0, swell: 9.0, closed: "1".into() };
+    arrive(&world, &[storm]);
+    let after = wait("the storm is seen", || Some(certainty(&service)).filter(|after| *after != before));
+    assert_eq!(serde_json::json!(of_the_file()), after);
     service.stop();
 }

@@ -94,7 +94,8 @@ pub async fn plan_snapshot(reader: &PartReader<'_>, parts: &[CleanPart], request
 fn parts_within(parts: &[CleanPart], first_row: u64, last_row: u64) -> Vec<Digest> {
     // A part's rows end before those of the next begin.
     let ends_by = |index: usize| parts.get(index + 1).map_or(u64::MAX, |next| next.first_row);
-    let within = parts.iter().enumerate().filter(|(index, part)| part.row_count > 0 && part.first_row <= last_row && ends_by(*index) > first_row);
+    let within =
+        parts.iter().enumerate().filter(|(index, part)| part.row_count > 0 && part.first_row <= last_row && ends_by(*index) > first_row);
     within.map(|(_, part)| part.digest).collect()
 }
 

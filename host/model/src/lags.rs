@@ -69,8 +69,8 @@ impl Lags {
             }
         }
         if self.columns.is_some() && self.rows.is_empty() {
-            let found = "no `rows` beside it".to_owned();
-            issues.push(SpecIssue { key: "lags.columns", expected: "`rows` that say how far back".to_owned(), found });
+            let found = "given without `rows`".to_owned();
+            issues.push(SpecIssue { key: "lags.columns", expected: "`rows` beside it, which say how far back".to_owned(), found });
         }
         issues
     }
@@ -81,13 +81,13 @@ impl Lags {
         let unknown = self.columns.iter().flatten().find(|name| !features.contains(&name.as_str()));
         if let Some(name) = unknown {
             let expected = format!("features of the contract ({})", features.join(", "));
-            return Some(SpecIssue { key: "lags.columns", expected, found: name.clone() });
+            return Some(SpecIssue { key: "lags.columns", expected, found: format!("`{name}`") });
         }
         let taken = self.made(contract).into_iter().find(|made| contract.columns.iter().any(|column| column.name == made.name));
         taken.map(|made| SpecIssue {
             key: "lags.rows",
             expected: "lags whose columns are not in the contract".to_owned(),
-            found: made.name,
+            found: format!("`{}`", made.name),
         })
     }
 
@@ -105,7 +105,8 @@ impl Lags {
     /// [`ColumnError`] when one of these columns, or a feature of `contract`, is not there.
     pub fn attach(&self, contract: &Contract, history: &Batch) -> Result<Lagged, ColumnError> {
         let past = Past::of(history)?;
-        let moments = (0..history.row_count()).map(|row| Moment { seen: row, number: past.numbers.value(row), time: past.events.value(row) });
+        let moments =
+            (0..history.row_count()).map(|row| Moment { seen: row, number: past.numbers.value(row), time: past.events.value(row) });
         let found = Found::of(self, &past, moments);
         let columns = self.taken(contract, history, &found)?;
         Ok(Lagged { rows: with(history, columns), complete: found.complete })

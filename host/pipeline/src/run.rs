@@ -270,8 +270,10 @@ impl Pipeline {
 
 /// Whether an error lies in the data or the settings of a run, so that the same run would fail again.
 fn ends_the_run(error: &PipelineError) -> bool {
-    matches!(error, PipelineError::Train { .. } | PipelineError::Lags { .. } | PipelineError::Judge { .. } | PipelineError::MetricTwice { .. })
-        || matches!(error, PipelineError::Dataset { source, .. } if !matches!(source, DatasetError::Fetch { .. }))
+    matches!(
+        error,
+        PipelineError::Train { .. } | PipelineError::Lags { .. } | PipelineError::Judge { .. } | PipelineError::MetricTwice { .. }
+    ) || matches!(error, PipelineError::Dataset { source, .. } if !matches!(source, DatasetError::Fetch { .. }))
 }
 
 /// An error and its causes on one line.

@@ -62,7 +62,7 @@ pub fn predict(global: &Global, options: &Predict, terminal: &Terminal) -> Resul
 async fn earlier_rows(chosen: &PipelineConfig, stores: &Stores, chain: Digest, arm: &Arm) -> Result<Batch, Failure> {
     let lags = &arm.model.manifest().spec.lags;
     if lags.is_empty() {
-        return Ok(Batch::new(Vec::new()).map_err(|error| Failure::new(&error, None))?);
+        return Batch::new(Vec::new()).map_err(|error| Failure::new(&error, None));
     }
     let late: LateLabels = stores.feedback.labels_of_rows(&chosen.id, 0, Timestamp(i64::MAX)).await?.into_iter().collect();
     let (cache, parts) = (PartCache::new(0), stores.meta.clean_parts(&chosen.id, &chain, 0).await?);

@@ -93,7 +93,19 @@ impl Router {
         table: RouteTable,
     ) -> Router {
         let past = watch::Sender::new(Arc::new(Batch { rows: RecordBatch::new_empty(Arc::new(Schema::empty())), roles: Vec::new() }));
-        Router { settings, pipeline, stores, sandbox, table, loaded: BTreeMap::new(), champion: None, learned: None, announced: false, past, seen: None }
+        Router {
+            settings,
+            pipeline,
+            stores,
+            sandbox,
+            table,
+            loaded: BTreeMap::new(),
+            champion: None,
+            learned: None,
+            announced: false,
+            past,
+            seen: None,
+        }
     }
 
     /// Announces who answers, if that has changed.

@@ -6,7 +6,7 @@ use tidegate_vocab::{Batch, DType, Role, RowColumns};
 
 use super::*;
 use crate::sample::{DAY, MemoryBlobs, cache, chain, column, contract, stored};
-use crate::{LateLabels, PartCache, PartReader, read_rows, read_snapshot};
+use crate::{LateLabels, PartCache, PartReader, read_history, read_rows, read_snapshot, rows_of};
 
 fn request(contract: &Contract, window_rows: Option<u64>, known_day: i64) -> SnapshotRequest<'_> {
     SnapshotRequest {
@@ -124,7 +124,7 @@ proptest! {
         cuts in prop::collection::vec(1usize..8, 1..10),
         window in prop::option::of(1u64..30),
         (event_day, known_day) in (0i64..22, 0i64..22),
-        (share, gate_rows) in (0.0f64..0.9, 0u64..6),
+        (share, gate_rows, lookback) in (0.0f64..0.9, 0u64..6, 1u64..12),
     ) {
         let (blobs, contract) = (MemoryBlobs::default(), contract(vec![column("x", DType::F64)]));
         let labelled: Vec<(i64, &str)> = days.iter().map(|(day, label)| (*day, if *label { "1" } else { "-" })).collect();
@@ -160,6 +160,16 @@ proptest! {
             end = split.end;
         }
         prop_assert_eq!(end, snapshot.row_count);
+
+        // With what its rows see of others, it has the same rows; and that reaches as far back as it may.
+        request.lookback_rows = lookback;
+        let looking = block_on(plan_snapshot(&reader(&blobs, &cache), &parts, &request)).unwrap();
+        let history = block_on(read_history(&blobs, &cache, &looking)).unwrap();
+        prop_assert_eq!(rows_of(&looking, &history).unwrap(), block_on(read_snapshot(&blobs, &cache, &snapshot)).unwrap());
+        let (first, last) = (looking.parts[0].first_row.saturating_sub(lookback), looking.parts[looking.parts.len() - 1].last_row);
+        let seen = numbers(&history);
+        prop_assert!((first..=last).all(|row| seen.contains(&(row as i64))), "{:?} of {}..={}", seen, first, last);
+        request.lookback_rows = 0;
 
         // Another cut-off is another snapshot, even of the same rows.
         request.knowledge_cutoff = Timestamp(request.knowledge_cutoff.0 + 1);

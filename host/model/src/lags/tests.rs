@@ -51,20 +51,23 @@ fn words(batch: &Batch, name: &str) -> Vec<Option<String>> {
 #[test]
 fn a_row_sees_the_values_before_it_and_the_labels_known_by_then() {
     // Labels are known two instants later; row 3 never got one.
-    let rows = [(0, 0, Some(2), 10.0, Some("a")), (1, 1, Some(3), 11.0, Some("b")), (2, 2, Some(4), 12.0, Some("a")), (3, 3, None, 13.0, None)];
+    let rows =
+        [(0, 0, Some(2), 10.0, Some("a")), (1, 1, Some(3), 11.0, Some("b")), (2, 2, Some(4), 12.0, Some("a")), (3, 3, None, 13.0, None)];
     let lagged = lags(&[1, 2], &[1]).attach(&contract(), &history(&rows)).expect("lags");
     assert_eq!(numbers(&lagged.rows, "x@1"), [None, Some(10.0), Some(11.0), Some(12.0)]);
     assert_eq!(numbers(&lagged.rows, "x@2"), [None, None, Some(10.0), Some(11.0)]);
     assert_eq!(words(&lagged.rows, "y@1"), [None, None, Some("a".into()), Some("b".into())]);
     assert_eq!(lagged.complete, [false, false, true, true]);
-    let roles: Vec<&Role> = ["x@1", "x@2", "y@1"].map(|name| &lagged.rows.roles[lagged.rows.rows.schema().index_of(name).unwrap()]).to_vec();
+    let roles: Vec<&Role> =
+        ["x@1", "x@2", "y@1"].map(|name| &lagged.rows.roles[lagged.rows.rows.schema().index_of(name).unwrap()]).to_vec();
     assert_eq!(roles, [&Role::Feature; 3]);
 }
 
 #[test]
 fn a_row_that_came_late_is_not_seen_from_before_its_time() {
     // Row 1 came second and is of a later time than row 2.
-    let rows = [(0, 0, Some(0), 10.0, Some("a")), (1, 9, Some(9), 11.0, Some("b")), (2, 5, Some(5), 12.0, Some("a")), (3, 9, Some(9), 13.0, None)];
+    let rows =
+        [(0, 0, Some(0), 10.0, Some("a")), (1, 9, Some(9), 11.0, Some("b")), (2, 5, Some(5), 12.0, Some("a")), (3, 9, Some(9), 13.0, None)];
     let lagged = lags(&[1], &[1]).attach(&contract(), &history(&rows)).expect("lags");
     assert_eq!(numbers(&lagged.rows, "x@1"), [None, Some(10.0), Some(10.0), Some(12.0)]);
     assert_eq!(words(&lagged.rows, "y@1"), [None, Some("a".into()), Some("a".into()), Some("a".into())]);
@@ -89,9 +92,9 @@ fn what_cannot_be_made_is_named() {
     check(lags(&[1, 2], &[1]), "");
     check(lags(&[0], &[]), "`lags.rows` is [0]; expected at most 16 rising numbers from 1 to 1000");
     check(lags(&[1], &[2, 2]), "`lags.labels` is [2, 2]; expected at most 16 rising numbers from 1 to 1000");
-    check(lags(&[], &[1]), "`lags.columns` is no `rows` beside it; expected `rows` that say how far back");
+    check(lags(&[], &[1]), "`lags.columns` is given without `rows`; expected `rows` beside it, which say how far back");
     let unknown = Lags { columns: Some(vec!["z".into()]), ..lags(&[1], &[]) };
-    check(unknown, "`lags.columns` is z; expected features of the contract (x, n)");
+    check(unknown, "`lags.columns` is `z`; expected features of the contract (x, n)");
     let missing = history(&[]).columns().skip(1).map(|(name, role, array)| (name.to_owned(), role.clone(), Arc::clone(array))).collect();
     let refused = lags(&[1], &[]).attach(&contract(), &Batch::new(missing).unwrap()).unwrap_err();
     assert!(refused.to_string().starts_with("column `tidegate_row` is missing"), "{refused}");

@@ -5,6 +5,7 @@
 mod crashes;
 mod data_life;
 mod failures;
+mod lags;
 mod loop_;
 mod scripted;
 mod state;
