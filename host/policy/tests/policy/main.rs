@@ -7,3 +7,4 @@ mod gate;
 mod simulation;
 mod statistics;
 mod triggers;
+mod two_sample;
