@@ -3,6 +3,7 @@
 mod adwin;
 mod cases;
 mod configuration;
+mod detectors;
 mod gate;
 mod simulation;
 mod statistics;
