@@ -3,7 +3,9 @@
 mod adwin;
 mod cases;
 mod configuration;
+mod detectors;
 mod gate;
 mod simulation;
 mod statistics;
 mod triggers;
+mod two_sample;
