@@ -140,3 +140,38 @@ fn an_answer_sees_the_rows_that_have_come_and_a_file_is_answered_the_same() {
     assert_eq!(serde_json::json!(of_the_file()), after);
     service.stop();
 }
+
+#[test]
+fn a_post_and_an_operator_start_runs_and_the_brakes_hold_both() {
+    let triggers =
+        "kind = \"webhook\"\nname = \"nightly\"\nbudget_per_day = 1\n\n[[pipeline.harbour.trigger]]\nkind = \"manual\"\ncooldown = \"1d\"";
+    let world = World::new(&BASE.replace("kind = \"volume\"\nnew_rows = 500", triggers));
+    world.write("input.csv", format!("{HEADER}{}", Rows { first_day: 0, count: 900, seed: 1, noise: 0.1, flipped: false }.lines()));
+    let service = Service::start(&world);
+    service.until("harbour", "the rows are in", |pipeline| pipeline["rows"] == 900);
+    let mut client = Client::with_token(service.address(), &service.token("operate").unwrap());
+    let unknown = client.post("/v1/triggers/harbour/hourly", &json!(null));
+    assert_eq!(unknown.status, 404, "{}", unknown.body);
+    assert!(unknown.body.contains("it has `nightly`"), "{}", unknown.body);
+    assert_eq!(client.post("/v1/triggers/harbour/nightly", &json!({ "status": "firing" })).status, 202);
+    service.until("harbour", "the gate waits", |pipeline| !pipeline["run"]["waiting_rows"].is_null());
+    let pipeline = service.pipeline("harbour");
+    assert_eq!(pipeline["run"]["trigger"], "somebody posted to the webhook `nightly`");
+    let lines: Vec<&str> = pipeline["next"].as_array().unwrap().iter().filter_map(serde_json::Value::as_str).collect();
+    assert!(
+        lines[0].starts_with("webhook `nightly`: whenever somebody posts to it; it has used up the 1 runs of a day, until "),
+        "{lines:?}"
+    );
+    assert_eq!(lines[1], "manual: whenever somebody asks");
+    service.stop();
+
+    // Once a run has ended, the brake of its trigger holds a person, who is told.
+    let world = World::new(&world.read("tidegate.toml"));
+    world.write("input.csv", format!("{HEADER}{}", Rows { first_day: 0, count: 900, seed: 1, noise: 0.1, flipped: false }.lines()));
+    let ended = world.run(["run", "--force"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let held = world.run(["run", "--force"]);
+    assert_eq!(held.code, Some(1), "{}", held.stderr);
+    assert!(held.stderr.starts_with("error: no run starts by hand now: the `manual` trigger says that it rests until "), "{}", held.stderr);
+    assert!(held.stderr.contains("change the brakes of the trigger of kind `manual`"), "{}", held.stderr);
+}

@@ -114,6 +114,12 @@ pub enum PipelineError {
         /// Why.
         source: JudgeError,
     },
+    /// A person asked for a run, and a brake of the `manual` trigger holds it.
+    #[error("no run starts by hand now: the `manual` trigger says that {held}")]
+    ManualHeld {
+        /// What holds it.
+        held: String,
+    },
     /// The store names something that it does not hold.
     #[error("the store names {what}, and does not hold it")]
     Missing {
@@ -260,6 +266,7 @@ impl PipelineError {
             PipelineError::NoDeadLetter { .. } => Some("`tidegate dead-letter list` lists them".to_owned()),
             PipelineError::NoStrikes { .. } => Some("the status page and `tidegate plugin strikes` show who has".to_owned()),
             PipelineError::Dataset { source, .. } => source.hint(),
+            PipelineError::ManualHeld { .. } => Some("wait, or change the brakes of the trigger of kind `manual`".to_owned()),
             PipelineError::Train { source } => source.hint(),
             PipelineError::Lags { source, .. } => source.hint(),
             PipelineError::Load { source, .. } => source.hint(),

@@ -18,6 +18,11 @@ pub enum Event {
         /// Who, as the journal will show it.
         by: String,
     },
+    /// Remember that somebody posted to the host.
+    Posted {
+        /// The name of the `webhook` trigger.
+        name: String,
+    },
     /// Take the open run one transition further.
     Advance,
 }

@@ -11,9 +11,9 @@ use std::collections::HashMap;
 use arrow::array::{Array as _, AsArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use tidegate_dataset::{LateLabels, PartReader, read_rows};
-use tidegate_policy::due;
+use tidegate_policy::{Moment, TriggerKind, due};
 use tidegate_store::{ArrivedLabel, Write};
-use tidegate_vocab::{Batch, LoggedPrediction, RowColumns, Timestamp, VersionNo};
+use tidegate_vocab::{Alias, Batch, LoggedPrediction, RowColumns, Timestamp, VersionNo};
 
 use crate::judge::label_classes;
 use crate::{LoopState, Outcome, Pipeline, PipelineError};
@@ -45,6 +45,9 @@ impl Pipeline {
     pub(crate) async fn observe(&mut self) -> Result<Outcome, PipelineError> {
         let mut state = self.state.clone();
         state.triggers.rows_committed(self.rows_cleaned.saturating_sub(state.counted_row));
+        if let Some(event_time) = self.last_event_time {
+            state.triggers.event_time_reached(event_time);
+        }
         // Rows that are cleaned again behind a new cleaner have been counted already.
         state.counted_row = state.counted_row.max(self.rows_cleaned);
         // Whether anything was ever answered is all that matters, and counting a long log takes long.
@@ -64,8 +67,8 @@ impl Pipeline {
             writes.extend(self.score_arrived(&mut state).await?);
         }
         let open = self.stores.meta.open_run(&self.settings.id).await?.is_some();
-        let now = self.now();
-        if let Some(due) = due(&self.settings.triggers, &mut state.triggers, now).filter(|_| !open) {
+        let moment = self.moment().await?;
+        if let Some(due) = due(&self.settings.triggers, &mut state.triggers, &moment).filter(|_| !open) {
             self.start_run(state, due.reason, writes).await?;
             return Ok(Outcome::Moved);
         }
@@ -76,9 +79,20 @@ impl Pipeline {
         Ok(Outcome::Nothing)
     }
 
+    /// What triggers ask about besides what they have seen.
+    pub async fn moment(&self) -> Result<Moment, PipelineError> {
+        let needs_champion = self.settings.triggers.iter().any(|rule| matches!(rule.kind, TriggerKind::Staleness { .. }));
+        let champion_since = match needs_champion {
+            true => self.stores.meta.alias_history(&self.settings.id, Alias::Champion).await?.last().map(|step| step.at),
+            false => None,
+        };
+        Ok(Moment { now: self.now(), champion_since, code: Some(self.chain) })
+    }
+
     fn take_in(&mut self, state: &mut LoopState, scored: &[ScoredRow]) {
         let known = scored.iter().filter_map(|row| Some((row.truth?, row.predicted?)));
         let wrong: Vec<bool> = known.map(|(truth, predicted)| truth != predicted).collect();
+        state.triggers.labels_matured(scored.iter().filter(|row| row.truth.is_some()).count() as u64);
         state.triggers.errors_matured(&self.settings.triggers, &wrong);
         state.quality.add(scored, self.now());
         self.observer.scored(scored);

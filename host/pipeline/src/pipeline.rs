@@ -158,6 +158,7 @@ impl Pipeline {
                 self.observe().await
             }
             Event::Manual { by } => self.start_by_hand(&by).await,
+            Event::Posted { name } => self.posted(&name).await,
             Event::Advance => self.advance().await,
         }
     }

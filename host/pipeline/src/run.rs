@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tidegate_dataset::{DatasetError, SnapshotRequest, plan_snapshot, read_rows, read_snapshot};
 use tidegate_model::{Checkpoint, Family, Flow, LOOKBACK_ROWS_MAX, Model, ModelSpec, train};
-use tidegate_policy::{GateRows, next_look};
+use tidegate_policy::{GateRows, due, manual_held, next_look};
 use tidegate_store::Write;
 use tidegate_vocab::{
     Alias, Batch, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Seed, Snapshot, VersionNo, VersionState,
@@ -22,9 +22,23 @@ impl Pipeline {
         if self.stores.meta.open_run(&self.settings.id).await?.is_some() {
             return Ok(Outcome::Nothing);
         }
-        let state = self.state.clone();
-        self.start_run(state, format!("{by} asked for it"), Vec::new()).await?;
+        let (mut state, moment) = (self.state.clone(), self.moment().await?);
+        state.triggers.requested(by);
+        let rules = &self.settings.triggers;
+        if let Some(held) = manual_held(rules, &state.triggers, moment.now) {
+            return Err(PipelineError::ManualHeld { held });
+        }
+        let reason = due(rules, &mut state.triggers, &moment).map_or_else(|| format!("{by} asked for it"), |due| due.reason);
+        self.start_run(state, reason, Vec::new()).await?;
         Ok(Outcome::Moved)
+    }
+
+    /// Remembers that somebody posted under the name of a `webhook` trigger.
+    pub(crate) async fn posted(&mut self, name: &str) -> Result<Outcome, PipelineError> {
+        let mut state = self.state.clone();
+        state.triggers.posted(name);
+        self.commit(state, Vec::new()).await?;
+        Ok(Outcome::Nothing)
     }
 
     /// Commits a new run together with what the triggers remember of it, and `writes`.
@@ -36,7 +50,7 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         let runs = self.stores.meta.runs(&self.settings.id).await?;
         let id = RunId(runs.last().map_or(1, |run| run.id.0 + 1));
-        state.triggers.run_started(self.now());
+        state.triggers.run_started(&self.moment().await?);
         let run = Run {
             id,
             state: RunState::Queued,

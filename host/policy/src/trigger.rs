@@ -1,33 +1,28 @@
 //! Trigger rules: what makes a run due, as written in the configuration.
 //!
-//! A trigger says when, never what. Every kind takes the same brakes: `cooldown_rows` and `cooldown` count from the end of the
-//! last run, `min_new_rows` from its start, and `rejections_max` silences a rule after so many rejections in a row, until a
-//! promotion. A person's request heeds `min_new_rows` and the cooldowns of a `manual` rule, if there is one, and no breaker.
+//! A trigger says when, never what. Every kind takes the same [`Brakes`]. A person's request heeds the brakes of a `manual` rule, if
+//! there is one, and no breaker.
 
 use croner::Cron;
 use serde::{Deserialize, Serialize};
 use tidegate_vocab::Timestamp;
 
-use crate::Period;
+use crate::{Brakes, Period};
 
 /// One trigger of a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "TriggerText", into = "TriggerText")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TriggerRule {
     /// What it waits for.
+    #[serde(flatten)]
     pub kind: TriggerKind,
-    /// Rows that must arrive after the last run ended.
-    pub cooldown_rows: Option<u64>,
-    /// Time that must pass after the last run ended.
-    pub cooldown: Option<Period>,
-    /// Rows that must have arrived since the last run started.
-    pub min_new_rows: Option<u64>,
-    /// Rejections in a row after which the rule is silent; never when absent.
-    pub rejections_max: Option<u32>,
+    /// What holds it back.
+    #[serde(flatten)]
+    pub brakes: Brakes,
 }
 
 /// What a trigger waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum TriggerKind {
     /// An instant of a calendar, in UTC.
     Schedule {
@@ -39,10 +34,44 @@ pub enum TriggerKind {
         /// How many.
         new_rows: u64,
     },
+    /// Rows that arrived since the last run started, against those there were.
+    Growth {
+        /// Per cent of the rows that there were.
+        new_percent: u32,
+    },
+    /// Event time that passed since the last run started: the newest row is so much newer.
+    Watermark {
+        /// How much newer.
+        advance: Period,
+    },
+    /// Labels that became known since the last run started.
+    Labels {
+        /// How many.
+        new_labels: u64,
+    },
     /// A rise of the share of wrong predictions.
     Error {
         /// What notices it.
         detector: Detector,
+    },
+    /// The champion is less accurate than when it began.
+    Quality {
+        /// By how much, as a share, shown with 99 % one-sided confidence.
+        drop: f64,
+        /// Labelled rows of the beginning, and of the end, that are compared.
+        rows: u64,
+    },
+    /// The champion has served for long.
+    Staleness {
+        /// How long.
+        age: Period,
+    },
+    /// Cleaners, or their settings, are others than when the last run started.
+    Code,
+    /// Somebody who posts to the host.
+    Webhook {
+        /// The name in the path.
+        name: String,
     },
     /// A person.
     Manual,
@@ -83,103 +112,25 @@ impl TriggerKind {
         match self {
             TriggerKind::Schedule { .. } => "schedule",
             TriggerKind::Volume { .. } => "volume",
+            TriggerKind::Growth { .. } => "growth",
+            TriggerKind::Watermark { .. } => "watermark",
+            TriggerKind::Labels { .. } => "labels",
             TriggerKind::Error { .. } => "error",
+            TriggerKind::Quality { .. } => "quality",
+            TriggerKind::Staleness { .. } => "staleness",
+            TriggerKind::Code => "code",
+            TriggerKind::Webhook { .. } => "webhook",
             TriggerKind::Manual => "manual",
         }
     }
-}
 
-/// A trigger as it is written in the configuration.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TriggerText {
-    kind: KindWord,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    cron: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    new_rows: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    detector: Option<Detector>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    cooldown_rows: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    cooldown: Option<Period>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    min_new_rows: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    rejections_max: Option<u32>,
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum KindWord {
-    Schedule,
-    Volume,
-    Error,
-    Manual,
-}
-
-impl TryFrom<TriggerText> for TriggerRule {
-    type Error = String;
-
-    fn try_from(text: TriggerText) -> Result<TriggerRule, String> {
-        let TriggerText { kind, cron, new_rows, detector, cooldown_rows, cooldown, min_new_rows, rejections_max } = text;
-        let own_key = match kind {
-            KindWord::Schedule => "cron",
-            KindWord::Volume => "new_rows",
-            KindWord::Error => "detector",
-            KindWord::Manual => "",
-        };
-        let given = [("cron", cron.is_some()), ("new_rows", new_rows.is_some()), ("detector", detector.is_some())];
-        let word = format!("{kind:?}").to_lowercase();
-        if let Some((key, _)) = given.iter().find(|(key, given)| *given && *key != own_key) {
-            return Err(format!("`{key}` does not belong to a trigger of kind `{word}`"));
+    /// Why a cron pattern never makes a run due; `None` where one does.
+    pub fn cron_issue(pattern: &str) -> Option<String> {
+        match parse(pattern) {
+            Err(error) => Some(format!("is not a cron expression: {error}")),
+            Ok(_) if next_occurrence(pattern, Timestamp(0)).is_none() => Some("never falls due".to_owned()),
+            Ok(_) => None,
         }
-        let needs = |example: &str| format!("a trigger of kind `{word}` needs `{own_key}`, such as {own_key} = {example}");
-        let kind = match kind {
-            KindWord::Schedule => TriggerKind::Schedule { cron: cron.ok_or_else(|| needs("\"0 3 * * *\""))? },
-            KindWord::Volume => TriggerKind::Volume { new_rows: new_rows.ok_or_else(|| needs("1000"))? },
-            KindWord::Error => TriggerKind::Error { detector: detector.ok_or_else(|| needs("\"adwin\""))? },
-            KindWord::Manual => TriggerKind::Manual,
-        };
-        match &kind {
-            TriggerKind::Volume { new_rows: 0 } => return Err("`new_rows`: expected at least 1, found 0".into()),
-            TriggerKind::Schedule { cron } => {
-                let excerpt: String = cron.chars().take(80).collect();
-                parse(cron).map_err(|error| format!("`cron`: `{excerpt}` is no cron pattern ({error})"))?;
-                if next_occurrence(cron, Timestamp(0)).is_none() {
-                    return Err(format!("`cron`: `{excerpt}` never falls due"));
-                }
-            }
-            _ => {}
-        }
-        if rejections_max == Some(0) {
-            return Err("`rejections_max`: expected at least 1, found 0".into());
-        }
-        Ok(TriggerRule { kind, cooldown_rows, cooldown, min_new_rows, rejections_max })
-    }
-}
-
-impl From<TriggerRule> for TriggerText {
-    fn from(rule: TriggerRule) -> TriggerText {
-        let TriggerRule { kind, cooldown_rows, cooldown, min_new_rows, rejections_max } = rule;
-        let (mut cron, mut new_rows, mut detector) = (None, None, None);
-        let word = match kind {
-            TriggerKind::Schedule { cron: pattern } => {
-                cron = Some(pattern);
-                KindWord::Schedule
-            }
-            TriggerKind::Volume { new_rows: rows } => {
-                new_rows = Some(rows);
-                KindWord::Volume
-            }
-            TriggerKind::Error { detector: chosen } => {
-                detector = Some(chosen);
-                KindWord::Error
-            }
-            TriggerKind::Manual => KindWord::Manual,
-        };
-        TriggerText { kind: word, cron, new_rows, detector, cooldown_rows, cooldown, min_new_rows, rejections_max }
     }
 }
 

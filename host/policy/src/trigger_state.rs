@@ -1,15 +1,17 @@
 //! What the triggers of one pipeline have seen, and whether a run is due.
 //!
 //! The state is stored as JSON between steps and comes back to the bit. It is told what happened, in order: rows committed,
-//! matured errors, a person's request, a run's start and end. [`due`] asks; it changes nothing but the first instant a schedule
+//! matured labels and errors, requests, a run's start and end. [`due`] asks; it changes nothing but the first instant that a rule
 //! counts from, so asking twice gives the same answer, and everything stays due until a run starts.
 //!
 //! Coalescing: however many rules are due, and however often, there is one [`Due`] with all the reasons, and a run's start
 //! settles them all. So the backfill of fifty years of rows is one trigger.
 
 use serde::{Deserialize, Serialize};
-use tidegate_vocab::{DecisionKind, Timestamp};
+use tidegate_vocab::{DecisionKind, Digest, Timestamp};
 
+use crate::brakes::DAY_US;
+use crate::quality_drop::QualityDrop;
 use crate::sentence::{count, percent};
 use crate::trigger::next_occurrence;
 use crate::watcher::{Alarm, Watcher};
@@ -30,6 +32,29 @@ pub struct TriggerState {
     rejections: u32,
     /// Who asked for a run.
     requested_by: Option<String>,
+    /// Names under which somebody posted since the last run started.
+    #[serde(default)]
+    posted: Vec<String>,
+    /// Labels that became known since the pipeline began; and when the last run started, and the one before.
+    #[serde(default)]
+    labels: u64,
+    #[serde(default)]
+    labels_at_start: u64,
+    #[serde(default)]
+    labels_at_previous_start: u64,
+    /// The newest event time; and what it was when the last run started, and the one before.
+    #[serde(default)]
+    event_time: Option<Timestamp>,
+    #[serde(default)]
+    event_time_at_start: Option<Timestamp>,
+    #[serde(default)]
+    event_time_at_previous_start: Option<Timestamp>,
+    /// What the rows went through when the last run started.
+    #[serde(default)]
+    code_at_start: Option<Digest>,
+    /// Runs that started within the last day, oldest first.
+    #[serde(default)]
+    starts: Vec<Timestamp>,
     /// One entry a rule that has a memory of its own.
     memories: Vec<RuleMemory>,
 }
@@ -42,6 +67,30 @@ struct RuleMemory {
     settled_until: Option<Timestamp>,
     detector: Watcher,
     alarm: Option<Alarm>,
+    /// The champion's first and last rows, for a rule about its quality.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quality: Option<QualityDrop>,
+    /// Since when it is due, brakes aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due_since: Option<Timestamp>,
+}
+
+/// What is so at the moment when somebody asks whether a run is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// What time it is.
+    pub now: Timestamp,
+    /// Since when the champion serves.
+    pub champion_since: Option<Timestamp>,
+    /// What rows go through: the cleaners and their settings.
+    pub code: Option<Digest>,
+}
+
+impl Moment {
+    /// A moment of which nothing but the time is known.
+    pub fn at(now: Timestamp) -> Moment {
+        Moment { now, champion_since: None, code: None }
+    }
 }
 
 impl RuleMemory {
@@ -50,7 +99,8 @@ impl RuleMemory {
             TriggerKind::Error { detector } => detector,
             _ => Detector::Adwin,
         };
-        RuleMemory { rule: rule.clone(), settled_until: None, detector: Watcher::new(detector), alarm: None }
+        let quality = matches!(rule.kind, TriggerKind::Quality { .. }).then(QualityDrop::default);
+        RuleMemory { rule: rule.clone(), settled_until: None, detector: Watcher::new(detector), alarm: None, quality, due_since: None }
     }
 }
 
@@ -68,7 +118,7 @@ pub struct Due {
 pub struct DueReason {
     /// The position of the rule in the configuration; `None` for a request where no `manual` rule is written.
     pub rule: Option<usize>,
-    /// `schedule`, `volume`, `error` or `manual`.
+    /// The kind's word.
     pub kind: String,
     /// Why, for people.
     pub reason: String,
@@ -95,12 +145,27 @@ impl TriggerState {
         self.rows.saturating_sub(self.rows_at_start)
     }
 
+    /// Rows up to this event time have come.
+    pub fn event_time_reached(&mut self, event_time: Timestamp) {
+        self.event_time = Some(self.event_time.map_or(event_time, |newest| newest.max(event_time)));
+        self.event_time_at_start = self.event_time_at_start.or(self.event_time);
+    }
+
+    /// `labels` labels became known.
+    pub fn labels_matured(&mut self, labels: u64) {
+        self.labels = self.labels.saturating_add(labels);
+    }
+
     /// Labels of predictions became known: for each, in order of event time, whether the prediction was wrong.
     pub fn errors_matured(&mut self, rules: &[TriggerRule], wrong: &[bool]) {
-        for rule in rules.iter().filter(|rule| matches!(rule.kind, TriggerKind::Error { .. })) {
-            let memory = self.memory(rule);
+        for rule in rules {
+            let watches = matches!(rule.kind, TriggerKind::Error { .. } | TriggerKind::Quality { .. });
+            let Some(memory) = watches.then(|| self.memory(rule)) else { continue };
             for wrong in wrong {
-                memory.alarm = memory.detector.update(*wrong).or(memory.alarm);
+                match (&rule.kind, &mut memory.quality) {
+                    (TriggerKind::Quality { rows, .. }, Some(quality)) => quality.update(*wrong, *rows),
+                    _ => memory.alarm = memory.detector.update(*wrong).or(memory.alarm),
+                }
             }
         }
     }
@@ -110,20 +175,35 @@ impl TriggerState {
         self.requested_by = Some(by.to_owned());
     }
 
+    /// Somebody posted under the name of a `webhook` rule.
+    pub fn posted(&mut self, name: &str) {
+        if !self.posted.iter().any(|posted| posted == name) {
+            self.posted.push(name.to_owned());
+        }
+    }
+
     /// A run started: everything that was due is settled.
-    pub fn run_started(&mut self, now: Timestamp) {
-        self.rows_at_previous_start = self.rows_at_start;
-        self.rows_at_start = self.rows;
+    pub fn run_started(&mut self, moment: &Moment) {
+        let now = moment.now;
+        (self.rows_at_previous_start, self.rows_at_start) = (self.rows_at_start, self.rows);
+        (self.labels_at_previous_start, self.labels_at_start) = (self.labels_at_start, self.labels);
+        (self.event_time_at_previous_start, self.event_time_at_start) = (self.event_time_at_start, self.event_time);
         self.requested_by = None;
+        self.posted.clear();
+        self.code_at_start = moment.code;
+        self.starts.retain(|start| start.plus_micros(DAY_US) > now);
+        self.starts.push(now);
         for memory in &mut self.memories {
-            memory.alarm = None;
+            (memory.alarm, memory.due_since) = (None, None);
             memory.settled_until = Some(now);
         }
     }
 
-    /// A run failed: the rows that made it due count again, so that the next one is due once the fault is mended.
+    /// A run failed: the rows and labels that made it due count again, so that the next one is due once the fault is mended.
     pub fn run_failed(&mut self, now: Timestamp) {
         self.rows_at_start = self.rows_at_previous_start;
+        self.labels_at_start = self.labels_at_previous_start;
+        self.event_time_at_start = self.event_time_at_previous_start.or(self.event_time_at_start);
         self.run_finished(now, None);
     }
 
@@ -135,8 +215,8 @@ impl TriggerState {
                 self.rejections = 0;
                 // Another model answers from here on; its errors are a stream of their own.
                 for memory in &mut self.memories {
-                    memory.detector = RuleMemory::new(&memory.rule).detector;
-                    memory.alarm = None;
+                    let RuleMemory { detector, quality, .. } = RuleMemory::new(&memory.rule);
+                    (memory.detector, memory.quality, memory.alarm) = (detector, quality, None);
                 }
             }
             Some(DecisionKind::Reject) => self.rejections = self.rejections.saturating_add(1),
@@ -151,13 +231,32 @@ impl TriggerState {
 
     /// Occurrences of a schedule up to here are settled.
     pub(crate) fn settled_until(&self, rule: &TriggerRule) -> Option<Timestamp> {
-        self.memories.iter().find(|memory| memory.rule == *rule)?.settled_until
+        self.recalled(rule)?.settled_until
+    }
+
+    /// Labels that became known since the last run started.
+    pub(crate) fn new_labels(&self) -> u64 {
+        self.labels.saturating_sub(self.labels_at_start)
+    }
+
+    /// The newest event time, and what it was when the last run started.
+    pub(crate) fn watermark(&self) -> Option<(Timestamp, Timestamp)> {
+        Some((self.event_time?, self.event_time_at_start?))
+    }
+
+    /// The rows there were when the last run started.
+    pub(crate) fn rows_at_start(&self) -> u64 {
+        self.rows_at_start
+    }
+
+    /// What a rule about quality has seen.
+    pub(crate) fn quality(&self, rule: &TriggerRule) -> Option<&QualityDrop> {
+        self.recalled(rule)?.quality.as_ref()
     }
 
     /// The share of wrong predictions that an error rule looks at, and of how many.
     pub(crate) fn watched(&self, rule: &TriggerRule) -> Option<(f64, u64)> {
-        let memory = self.memories.iter().find(|memory| memory.rule == *rule)?;
-        memory.detector.watched()
+        self.recalled(rule)?.detector.watched()
     }
 
     /// Rows committed since the last run ended.
@@ -178,26 +277,70 @@ impl TriggerState {
         &mut self.memories[position]
     }
 
-    /// Whether the brakes of `rule` let it ask for a run.
-    fn is_free(&self, rule: &TriggerRule, now: Timestamp) -> bool {
-        let rows_free = match (rule.cooldown_rows, self.ended) {
-            (Some(rows), Some((rows_at_end, _))) => self.rows.saturating_sub(rows_at_end) >= rows,
-            _ => true,
-        };
-        let time_free = match (rule.cooldown, self.ended) {
-            (Some(period), Some((_, at))) => now >= at.plus_micros(period.micros),
-            _ => true,
-        };
-        let tripped = rule.rejections_max.is_some_and(|most| self.rejections >= most) && rule.kind != TriggerKind::Manual;
-        rows_free && time_free && !tripped && rule.min_new_rows.is_none_or(|rows| self.new_rows() >= rows)
+    /// The brakes that hold `rule` now, each as a phrase that goes on with "it".
+    pub(crate) fn held_by(&self, rule: &TriggerRule, now: Timestamp) -> Vec<String> {
+        let (brakes, mut held) = (&rule.brakes, Vec::new());
+        if let (Some(rows), Some(since)) = (brakes.cooldown_rows, self.rows_since_end())
+            && since < rows
+        {
+            held.push(format!("it rests for {} more rows", count(rows - since)));
+        }
+        if let (Some(period), Some(ended)) = (brakes.cooldown, self.ended_at())
+            && now < ended.plus_micros(period.micros)
+        {
+            held.push(format!("it rests until {}", ended.plus_micros(period.micros)));
+        }
+        if let Some(rows) = brakes.min_new_rows
+            && self.new_rows() < rows
+        {
+            held.push(format!("it needs {} new rows first", count(rows)));
+        }
+        if rule.kind != TriggerKind::Manual && brakes.rejections_max.is_some_and(|most| self.rejections >= most) {
+            held.push(format!("it is silent after {} rejections in a row, until a promotion", self.rejections));
+        }
+        if let Some(budget) = brakes.budget_per_day {
+            let today: Vec<&Timestamp> = self.starts.iter().filter(|start| start.plus_micros(DAY_US) > now).collect();
+            if today.len() >= budget as usize {
+                let until = today.first().map_or_else(String::new, |first| format!(", until {}", first.plus_micros(DAY_US)));
+                held.push(format!("it has used up the {budget} runs of a day{until}"));
+            }
+        }
+        if let Some(hours) = brakes.quiet.filter(|hours| hours.hold(now)) {
+            held.push(format!("it is quiet during {hours}"));
+        }
+        if let (Some(wait), Some(since)) = (brakes.coalesce, self.recalled(rule).and_then(|memory| memory.due_since))
+            && now < since.plus_micros(wait.micros)
+        {
+            held.push(format!("it waits until {} for what comes close behind", since.plus_micros(wait.micros)));
+        }
+        held
+    }
+
+    fn recalled(&self, rule: &TriggerRule) -> Option<&RuleMemory> {
+        self.memories.iter().find(|memory| memory.rule == *rule)
     }
 
     /// Why `rule` asks for a run, brakes aside.
-    fn reason(&mut self, rule: &TriggerRule, now: Timestamp) -> Option<String> {
+    fn reason(&mut self, rule: &TriggerRule, moment: &Moment) -> Option<String> {
+        let now = moment.now;
         match &rule.kind {
             TriggerKind::Volume { new_rows } => {
                 let arrived = self.new_rows();
                 (arrived >= *new_rows).then(|| format!("{} new rows arrived, {} were awaited", count(arrived), count(*new_rows)))
+            }
+            TriggerKind::Growth { new_percent } => {
+                let (arrived, before) = (self.new_rows(), self.rows_at_start);
+                let enough = u128::from(arrived) * 100 >= u128::from(before) * u128::from(*new_percent) && arrived > 0;
+                enough.then(|| format!("{} new rows arrived beside {}, {new_percent} % more were awaited", count(arrived), count(before)))
+            }
+            TriggerKind::Watermark { advance } => {
+                let (newest, start) = (self.event_time?, self.event_time_at_start?);
+                let reached = newest >= start.plus_micros(advance.micros);
+                reached.then(|| format!("rows now reach to {newest}, {advance} beyond {start}"))
+            }
+            TriggerKind::Labels { new_labels } => {
+                let known = self.new_labels();
+                (known >= *new_labels).then(|| format!("{} labels became known, {} were awaited", count(known), count(*new_labels)))
             }
             TriggerKind::Schedule { cron } => {
                 let since = *self.memory(rule).settled_until.get_or_insert(now);
@@ -210,26 +353,63 @@ impl TriggerState {
                 let (before, after, rows) = (percent(before), percent(after), count(rows));
                 Some(format!("the share of wrong predictions rose from {before} to {after} over the last {rows} labelled rows ({word})"))
             }
-            TriggerKind::Manual => self.requested_by.as_ref().map(|by| format!("{by} asked for a run")),
+            TriggerKind::Quality { drop, rows } => {
+                let found = self.memory(rule).quality.as_ref()?.dropped(*rows)?;
+                let (before, after, least) = (percent(found.before), percent(found.after), percent(found.at_least));
+                let said = format!(
+                    "accuracy fell from {before} over the champion's first {0} labelled rows to {after} over the last {0}",
+                    count(*rows)
+                );
+                (found.at_least > *drop).then(|| format!("{said}, by {least} at least; more than {} was awaited", percent(*drop)))
+            }
+            TriggerKind::Staleness { age } => {
+                let since = moment.champion_since?;
+                (now >= since.plus_micros(age.micros)).then(|| format!("the champion has served since {since}, longer than {age}"))
+            }
+            TriggerKind::Code => {
+                let code = moment.code?;
+                let before = *self.code_at_start.get_or_insert(code);
+                (before != code).then(|| "the cleaners or their settings are not those of the last run".to_owned())
+            }
+            TriggerKind::Webhook { name } => {
+                self.posted.iter().any(|posted| posted == name).then(|| format!("somebody posted to the webhook `{name}`"))
+            }
+            TriggerKind::Manual => self.requested_by.as_ref().map(|by| format!("{by} asked for it")),
+        }
+    }
+
+    /// Since when a rule that waits for company is due.
+    fn note_due(&mut self, rule: &TriggerRule, is_due: bool, now: Timestamp) {
+        if rule.brakes.coalesce.is_some() {
+            let memory = self.memory(rule);
+            memory.due_since = if is_due { Some(memory.due_since.unwrap_or(now)) } else { None };
         }
     }
 }
 
+/// What holds back a person's request: the brakes of the `manual` rule, where there is one. `None` where nothing does.
+pub fn manual_held(rules: &[TriggerRule], state: &TriggerState, now: Timestamp) -> Option<String> {
+    let rule = rules.iter().find(|rule| rule.kind == TriggerKind::Manual)?;
+    let held = state.held_by(rule, now);
+    (!held.is_empty()).then(|| held.join(", "))
+}
+
 /// Whether a run is due, and why.
-pub fn due(rules: &[TriggerRule], state: &mut TriggerState, now: Timestamp) -> Option<Due> {
+pub fn due(rules: &[TriggerRule], state: &mut TriggerState, moment: &Moment) -> Option<Due> {
     // Rules that were edited away take their memory with them.
     state.memories.retain(|memory| rules.contains(&memory.rule));
     let mut reasons = Vec::new();
     for (position, rule) in rules.iter().enumerate() {
-        let reason = state.reason(rule, now);
-        if let Some(reason) = reason.filter(|_| state.is_free(rule, now)) {
+        let reason = state.reason(rule, moment);
+        state.note_due(rule, reason.is_some(), moment.now);
+        if let Some(reason) = reason.filter(|_| state.held_by(rule, moment.now).is_empty()) {
             reasons.push(DueReason { rule: Some(position), kind: rule.kind.word().into(), reason });
         }
     }
     if !rules.iter().any(|rule| rule.kind == TriggerKind::Manual)
         && let Some(by) = &state.requested_by
     {
-        reasons.push(DueReason { rule: None, kind: "manual".into(), reason: format!("{by} asked for a run") });
+        reasons.push(DueReason { rule: None, kind: "manual".into(), reason: format!("{by} asked for it") });
     }
     let reason = reasons.iter().map(|reason| reason.reason.as_str()).collect::<Vec<_>>().join("; ");
     (!reasons.is_empty()).then_some(Due { reasons, reason })

@@ -26,7 +26,7 @@ use hyper_util::rt::TokioIo;
 use tidegate_model::{Family, Flow, Model, ModelSpec, train};
 use tidegate_serve::{
     Arm, Clean, CleanedRequest, LabelError, LabelSink, LabelsAdded, ModelRoute, Ports, PredictionSink, Routes, ServeSettings, Server,
-    SettingsStatus, Status, TokenFile, Views,
+    SettingsStatus, Status, TokenFile, TriggerError, TriggerSink, Views,
 };
 use tidegate_vocab::{
     Batch, Contract, ContractColumn, DType, LabelColumn, LateLabel, LoggedPrediction, PipelineId, Role, Seed, SimulatedClock, Timestamp,
@@ -213,6 +213,7 @@ async fn serve(behind_cleaner: bool) -> SocketAddr {
         routes: watch::channel(Arc::new(Routes { models: BTreeMap::from([("rain".to_owned(), route)]) })).1,
         predictions: log,
         labels: Arc::new(Nothing),
+        triggers: Arc::new(Nothing),
         views: Arc::new(Nothing),
         changes: watch::channel(0).1,
         clock: Arc::new(SimulatedClock::new(Timestamp(0))),
@@ -285,6 +286,13 @@ impl Clean for Nothing {
 impl LabelSink for Nothing {
     async fn add(&self, _pipeline: &PipelineId, _labels: Vec<LateLabel>) -> Result<LabelsAdded, LabelError> {
         Ok(LabelsAdded { added: 0, unchanged: 0 })
+    }
+}
+
+#[async_trait]
+impl TriggerSink for Nothing {
+    async fn post(&self, _pipeline: &PipelineId, _name: &str) -> Result<(), TriggerError> {
+        Ok(())
     }
 }
 

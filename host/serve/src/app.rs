@@ -27,7 +27,7 @@ use crate::ports::Ports;
 use crate::refusal::{self, Refusal};
 use crate::settings::ServeSettings;
 use crate::token_file::TokenFile;
-use crate::{events, labels, page};
+use crate::{events, labels, page, triggers};
 
 /// What every request is answered from.
 pub(crate) struct App {
@@ -82,6 +82,12 @@ pub(crate) fn router(app: Arc<App>) -> TowerToHyperService<Router> {
         .route(
             "/v1/labels",
             post(|State(app): State<Arc<App>>, request: Request| async move { labels::add(&app, request.into_body()).await }),
+        )
+        .route(
+            "/v1/triggers/{pipeline}/{name}",
+            post(|State(app): State<Arc<App>>, Path((pipeline, name)): Path<(String, String)>| async move {
+                triggers::post(&app, &pipeline, &name).await
+            }),
         )
         .route("/v2", get(|| async { models::server() }))
         .route("/v2/", get(|| async { models::server() }))

@@ -21,6 +21,7 @@ mod error;
 mod server;
 mod token_file;
 mod tokens;
+mod triggers;
 
 mod app;
 mod body;
@@ -35,7 +36,10 @@ mod page;
 mod refusal;
 
 pub use error::ServeError;
-pub use ports::{Arm, Clean, CleanedRequest, LabelError, LabelSink, LabelsAdded, ModelRoute, Ports, PredictionSink, Routes, Views};
+pub use ports::{
+    Arm, Clean, CleanedRequest, LabelError, LabelSink, LabelsAdded, ModelRoute, Ports, PredictionSink, Routes, TriggerError, TriggerSink,
+    Views,
+};
 pub use server::{Bound, Server};
 pub use settings::{BODY_BYTES_LARGE, ServeSettings};
 pub use status::{

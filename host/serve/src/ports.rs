@@ -21,6 +21,8 @@ pub struct Ports {
     pub predictions: Arc<dyn PredictionSink>,
     /// Where labels go.
     pub labels: Arc<dyn LabelSink>,
+    /// Where posts to triggers go.
+    pub triggers: Arc<dyn TriggerSink>,
     /// What there is to show.
     pub views: Arc<dyn Views>,
     /// Counts up whenever something that is shown has changed.
@@ -166,6 +168,24 @@ pub enum LabelError {
     /// They could not be stored; the same request can be sent again.
     #[error("the labels could not be stored: {0}")]
     Failed(String),
+}
+
+/// Where posts to triggers go.
+#[async_trait]
+pub trait TriggerSink: Send + Sync {
+    /// Tells a pipeline that somebody posted to its trigger called `name`.
+    async fn post(&self, pipeline: &PipelineId, name: &str) -> Result<(), TriggerError>;
+}
+
+/// Why a post came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TriggerError {
+    /// The pipeline has no such trigger, but these.
+    #[error("there is no such trigger")]
+    Unknown(Vec<String>),
+    /// The pipeline has too much to do.
+    #[error("the pipeline is busy")]
+    Busy,
 }
 
 /// What there is to show.

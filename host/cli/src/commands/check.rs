@@ -156,10 +156,17 @@ fn trigger(trigger: &TriggerRule) -> String {
     let what = match &trigger.kind {
         TriggerKind::Schedule { cron } => format!("schedule `{cron}`"),
         TriggerKind::Volume { new_rows } => format!("every {} new rows", grouped(*new_rows)),
-        TriggerKind::Error { .. } => "errors change".to_owned(),
+        TriggerKind::Growth { new_percent } => format!("every {new_percent} % more rows"),
+        TriggerKind::Watermark { advance } => format!("every {advance} of event time"),
+        TriggerKind::Labels { new_labels } => format!("every {} labels", grouped(*new_labels)),
+        TriggerKind::Error { detector } => format!("errors change ({})", detector.word()),
+        TriggerKind::Quality { drop, .. } => format!("accuracy falls by more than {drop}"),
+        TriggerKind::Staleness { age } => format!("the champion is {age} old"),
+        TriggerKind::Code => "cleaners change".to_owned(),
+        TriggerKind::Webhook { name } => format!("webhook `{name}`"),
         TriggerKind::Manual => "by hand".to_owned(),
     };
-    match trigger.cooldown_rows {
+    match trigger.brakes.cooldown_rows {
         Some(rows) => format!("{what}, quiet for {} rows after a run", grouped(rows)),
         None => what,
     }

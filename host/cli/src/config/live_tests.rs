@@ -10,8 +10,17 @@ use super::*;
 fn every_key() -> String {
     let text = include_str!("every_section.toml");
     let time = "kind = \"schedule\"\ncron = \"0 6 * * 1\"\ncooldown = \"1d\"\nmin_new_rows = 5\nrejections_max = 3\n";
+    let others = [
+        "growth\"\nnew_percent = 10\nbudget_per_day = 2\ncoalesce = \"10min\"\nquiet = \"22:00-06:00\"",
+        "watermark\"\nadvance = \"30d\"",
+        "labels\"\nnew_labels = 10",
+        "quality\"\ndrop = 0.02\nrows = 500",
+        "staleness\"\nage = \"90d\"",
+        "webhook\"\nname = \"nightly\"",
+    ];
+    let others: String = others.iter().map(|rule| format!("[[pipeline.rain.trigger]]\nkind = \"{rule}\n")).collect();
     let bounds = "[[pipeline.rain.gate.rule]]\nid = \"low\"\nmetric = \"accuracy\"\ntest = \"lower-bound\"\nbound = 0.5\n";
-    text.replace("new_rows = 1000\n", &format!("new_rows = 1000\n[[pipeline.rain.trigger]]\n{time}"))
+    text.replace("new_rows = 1000\n", &format!("new_rows = 1000\n{others}[[pipeline.rain.trigger]]\n{time}"))
         .replace("[pipeline.rain.rollout]", &format!("{bounds}\n[pipeline.rain.rollout]"))
 }
 

@@ -165,7 +165,7 @@ fn a_pipeline_is_whole() {
     assert_eq!(pipeline.contract.features().nth(1), Some("dew_point"));
     assert_eq!((pipeline.model.window_rows, pipeline.model.spec.hidden.as_slice()), (4_000, &[32][..]));
     assert_eq!(pipeline.triggers[0].kind, TriggerKind::Volume { new_rows: 1_000 });
-    assert_eq!(pipeline.triggers[1].cooldown_rows, Some(500));
+    assert_eq!(pipeline.triggers[1].brakes.cooldown_rows, Some(500));
     let gate = &pipeline.gate;
     assert_eq!((gate.rows, &gate.dependence, gate.rows_min), (GateRows::Arriving, &Dependence::Time, RowsMin::Rows(300)));
     assert_eq!(gate.check(), []);

@@ -13,7 +13,7 @@ use tidegate_pipeline::{
     BACKOFF_MS, Backoff, Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, Terms, clean_again,
     drop_dead_letter, import, ingest_some, promote, readmit, release_plugin, retry_dead_letters, roll_back,
 };
-use tidegate_policy::outlook;
+use tidegate_policy::{Moment, outlook};
 use tidegate_serve::Node;
 use tidegate_store::Upkeep;
 use tidegate_vocab::{Clock as _, RunId};
@@ -45,6 +45,8 @@ pub enum Message {
     Wake,
     /// Somebody mended what held the pipeline up: it is tried again at once.
     Mended,
+    /// Somebody posted to the trigger of this name.
+    Posted(String),
     /// An operator asks for something.
     Command(Command, oneshot::Sender<Answer>),
     /// Plugins take the place of others, and settings that of others. The answer is why they could not.
@@ -115,7 +117,7 @@ impl Actor {
                     let wait_ms = pace.backoff.failed(error.retry_after_ms());
                     pace.poll_at = Instant::now() + Duration::from_millis(wait_ms);
                     self.stalled(&error.into());
-                    self.show(&pace);
+                    self.show(&pace).await;
                     false
                 }
             };
@@ -162,7 +164,7 @@ impl Actor {
         if let Err(failure) = self.router.look_back(&mut self.pipeline).await {
             self.stalled(&failure);
         }
-        self.show(pace);
+        self.show(pace).await;
         if let Some(why) = no_room {
             // What is there is still scored and judged, and served; rows wait at the source.
             self.board.write(|live| live.stalled = Some(why));
@@ -252,6 +254,11 @@ impl Actor {
         match message {
             Message::Wake => {}
             Message::Mended => pace.poll_at = Instant::now(),
+            Message::Posted(name) => {
+                if let Err(error) = self.pipeline.handle(Event::Posted { name }).await {
+                    self.stalled(&error.into());
+                }
+            }
             Message::Note(kind, body) => {
                 if let Err(error) = self.pipeline.note(kind, body).await {
                     self.stalled(&error.into());
@@ -260,7 +267,7 @@ impl Actor {
             Message::Swap(swap, done) => {
                 let replaced = self.swap(swap).await.map_err(|failure| failure.line());
                 pace.poll_at = Instant::now();
-                self.show(pace);
+                self.show(pace).await;
                 let _ = done.send(replaced);
             }
             Message::Samples(of, size, answer) => {
@@ -271,7 +278,7 @@ impl Actor {
                 let told = self.execute(command).await.unwrap_or_else(Answer::from);
                 pace.poll_at = Instant::now();
                 self.announce().await;
-                self.show(pace);
+                self.show(pace).await;
                 let _ = answer.send(told);
             }
         }
@@ -357,11 +364,13 @@ impl Actor {
     }
 
     /// Writes on the board where the pipeline stands.
-    fn show(&self, pace: &Pace) {
+    async fn show(&mut self, pace: &Pace) {
+        // Whatever keeps the store from telling stalls the next step, and is shown then.
+        let moment = self.pipeline.moment().await.unwrap_or_else(|_| Moment::at(self.pipeline.now()));
         let (pipeline, state) = (&self.pipeline, self.pipeline.state());
         let settings = pipeline.settings();
         let now = pipeline.now();
-        let next = outlook(&settings.triggers, &state.triggers, now);
+        let next = outlook(&settings.triggers, &state.triggers, &moment);
         let components = pipeline.plugins().components().collect();
         let quality = state.quality.points();
         let (struck, dead_letters) = (pipeline.struck(), pipeline.dead_letters().clone());

@@ -27,6 +27,7 @@ use super::reload::{Look, Place, Reloader};
 use super::replay::Replay;
 use super::routes::{RouteTable, Router};
 use super::views::HostViews;
+use super::webhooks::Webhooks;
 use crate::compose::clock::SystemClock;
 use crate::compose::{self, load_plugin};
 use crate::config::{Config, PipelineConfig};
@@ -96,6 +97,7 @@ pub async fn up(config: Config, state: &StateFolder, options: Options, terminal:
         routes: host.table.routes(),
         predictions: Arc::new(log),
         labels: Arc::new(labels.clone()),
+        triggers: Arc::new(Webhooks { settings: in_force.clone(), pipelines: Arc::clone(&labels.pipelines) }),
         views: Arc::new(views),
         changes: changed,
         clock: host.request_clock(),

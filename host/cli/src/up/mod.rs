@@ -19,6 +19,7 @@ mod reload;
 mod replay;
 mod routes;
 mod views;
+mod webhooks;
 
 pub use host::{Options, up};
 pub use reload::{Attempt, SettingsAttempt};

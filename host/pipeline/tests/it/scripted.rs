@@ -9,7 +9,7 @@ use tidegate_model::{Family, ModelSpec};
 use tidegate_pipeline::{
     AlertPort, CleanPort, DamageBounds, EvaluatePort, FailureRules, PluginStep, Plugins, Settings, SourcePort, Stores,
 };
-use tidegate_policy::{Against, Dependence, Gate, GateRows, RowsMin, Rule, Test, TriggerKind, TriggerRule};
+use tidegate_policy::{Against, Brakes, Dependence, Gate, GateRows, RowsMin, Rule, Test, TriggerKind, TriggerRule};
 use tidegate_sandbox::{Alert, CallError, Cleaned, Failure, Pull};
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{
@@ -163,13 +163,7 @@ pub fn settings(seed: u64, rows: GateRows) -> Settings {
         model: ModelSpec::new(Family::Linear),
         window_rows: 600,
         held_out_rows: 200,
-        triggers: vec![TriggerRule {
-            kind: TriggerKind::Volume { new_rows: 300 },
-            cooldown_rows: None,
-            cooldown: None,
-            min_new_rows: None,
-            rejections_max: None,
-        }],
+        triggers: vec![TriggerRule { kind: TriggerKind::Volume { new_rows: 300 }, brakes: Brakes::default() }],
         gate: Gate {
             rows,
             dependence: Dependence::Independent,

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a rule that does not load should fail its test")]
 
-use tidegate_policy::{Due, TriggerRule, TriggerState, due};
-use tidegate_vocab::{DecisionKind, Timestamp};
+use tidegate_policy::{Due, Moment, TriggerRule, TriggerState, due};
+use tidegate_vocab::{DecisionKind, Digest, Timestamp};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -11,9 +11,19 @@ const HOUR: i64 = 3_600_000_000;
 enum Step {
     Rows(u64),
     Errors(Vec<bool>),
+    /// So many labels became known.
+    Labels(u64),
+    /// Rows reach up to this hour.
+    Reach(i64),
     Asked,
+    Posted(&'static str),
+    /// The champion serves since this hour.
+    Champion(i64),
+    /// Rows go through these cleaners from now on.
+    Code(&'static str),
     Start(i64),
     End(i64, Option<DecisionKind>),
+    Failed(i64),
     /// Asks whether a run is due at this hour: the reason, or nothing.
     Due(i64, Option<&'static str>),
 }
@@ -21,6 +31,7 @@ enum Step {
 fn check(rules: &[&str], story: Vec<Step>) {
     let rules: Vec<TriggerRule> = rules.iter().map(|rule| toml::from_str(rule).unwrap()).collect();
     let mut state = TriggerState::new();
+    let (mut champion_since, mut code) = (None, None);
     for (position, step) in story.into_iter().enumerate() {
         // Stored and read back at every step: a restart changes nothing.
         let read: TriggerState = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
@@ -29,11 +40,18 @@ fn check(rules: &[&str], story: Vec<Step>) {
         match step {
             Step::Rows(rows) => state.rows_committed(rows),
             Step::Errors(wrong) => state.errors_matured(&rules, &wrong),
+            Step::Labels(labels) => state.labels_matured(labels),
+            Step::Reach(hour) => state.event_time_reached(Timestamp(hour * HOUR)),
             Step::Asked => state.requested("ada"),
-            Step::Start(hour) => state.run_started(Timestamp(hour * HOUR)),
+            Step::Posted(name) => state.posted(name),
+            Step::Champion(hour) => champion_since = Some(Timestamp(hour * HOUR)),
+            Step::Code(name) => code = Some(Digest::of(name)),
+            Step::Start(hour) => state.run_started(&Moment { now: Timestamp(hour * HOUR), champion_since, code }),
             Step::End(hour, decision) => state.run_finished(Timestamp(hour * HOUR), decision),
+            Step::Failed(hour) => state.run_failed(Timestamp(hour * HOUR)),
             Step::Due(hour, expected) => {
-                let found = |state: &mut TriggerState| due(&rules, state, Timestamp(hour * HOUR)).map(|due| due.reason);
+                let moment = Moment { now: Timestamp(hour * HOUR), champion_since, code };
+                let found = |state: &mut TriggerState| due(&rules, state, &moment).map(|due| due.reason);
                 assert_eq!(found(&mut state).as_deref(), expected, "step {position}");
                 assert_eq!(found(&mut state).as_deref(), expected, "asked again at step {position}");
             }
@@ -41,7 +59,7 @@ fn check(rules: &[&str], story: Vec<Step>) {
     }
 }
 
-use Step::{Asked, End, Errors, Rows, Start};
+use Step::{Asked, Champion, Code, End, Errors, Failed, Labels, Posted, Reach, Rows, Start};
 
 #[test]
 fn volume_counts_from_the_start_of_the_last_run() {
@@ -150,19 +168,19 @@ fn errors_that_rise_are_noticed_and_errors_that_fall_are_not() {
 fn an_alarm_waits_for_the_cooldown() {
     let rules = ["kind = \"error\"\ndetector = \"adwin\"\ncooldown_rows = 500"].map(|rule| toml::from_str::<TriggerRule>(rule).unwrap());
     let mut state = TriggerState::new();
-    state.run_started(Timestamp(0));
+    state.run_started(&Moment::at(Timestamp(0)));
     state.run_finished(Timestamp(0), Some(DecisionKind::Reject));
     state.errors_matured(&rules, &[errors(1000, 10), errors(300, 2)].concat());
-    assert_eq!(due(&rules, &mut state, Timestamp(0)), None);
+    assert_eq!(due(&rules, &mut state, &Moment::at(Timestamp(0))), None);
     state.rows_committed(500);
-    assert!(due(&rules, &mut state, Timestamp(0)).is_some());
+    assert!(due(&rules, &mut state, &Moment::at(Timestamp(0))).is_some());
 }
 
 #[test]
 fn rejections_in_a_row_silence_a_rule() {
     let reject = |hour| vec![Rows(10), Start(hour), End(hour, Some(DecisionKind::Reject))];
     let mut story = [reject(0), reject(1)].concat_steps();
-    story.extend([Rows(10), Step::Due(2, None), Asked, Step::Due(2, Some("ada asked for a run"))]);
+    story.extend([Rows(10), Step::Due(2, None), Asked, Step::Due(2, Some("ada asked for it"))]);
     story.extend([Start(2), End(3, Some(DecisionKind::Hold)), Rows(10), Step::Due(3, None)]);
     story.extend([Start(4), End(4, Some(DecisionKind::Promote)), Rows(10)]);
     story.push(Step::Due(4, Some("10 new rows arrived, 10 were awaited")));
@@ -184,18 +202,18 @@ fn several_reasons_are_one_due() {
     let rules = ["kind = \"manual\"\nmin_new_rows = 5", "kind = \"volume\"\nnew_rows = 10"].map(|rule| toml::from_str(rule).unwrap());
     let mut state = TriggerState::new();
     state.requested("ada");
-    assert_eq!(due(&rules, &mut state, Timestamp(0)), None, "the manual rule wants rows");
+    assert_eq!(due(&rules, &mut state, &Moment::at(Timestamp(0))), None, "the manual rule wants rows");
     state.rows_committed(12);
-    let Due { reasons, reason } = due(&rules, &mut state, Timestamp(0)).unwrap();
-    assert_eq!(reason, "ada asked for a run; 12 new rows arrived, 10 were awaited");
+    let Due { reasons, reason } = due(&rules, &mut state, &Moment::at(Timestamp(0))).unwrap();
+    assert_eq!(reason, "ada asked for it; 12 new rows arrived, 10 were awaited");
     assert_eq!(
         reasons.iter().map(|reason| (reason.rule, reason.kind.as_str())).collect::<Vec<_>>(),
         [(Some(0), "manual"), (Some(1), "volume")]
     );
     // Without a rule of its own a request is due as it is.
-    state.run_started(Timestamp(0));
+    state.run_started(&Moment::at(Timestamp(0)));
     state.requested("ada");
-    assert_eq!(due(&rules[1..], &mut state, Timestamp(0)).unwrap().reasons[0].rule, None);
+    assert_eq!(due(&rules[1..], &mut state, &Moment::at(Timestamp(0))).unwrap().reasons[0].rule, None);
 }
 
 #[test]
@@ -204,8 +222,160 @@ fn editing_a_rule_leaves_the_others_memory_alone() {
     let daily: TriggerRule = toml::from_str("kind = \"schedule\"\ncron = \"0 3 * * *\"").unwrap();
     let hourly: TriggerRule = toml::from_str("kind = \"schedule\"\ncron = \"0 * * * *\"").unwrap();
     let mut state = TriggerState::new();
-    assert_eq!(due(&[error.clone(), daily], &mut state, Timestamp(0)), None);
+    assert_eq!(due(&[error.clone(), daily], &mut state, &Moment::at(Timestamp(0))), None);
     state.errors_matured(std::slice::from_ref(&error), &[errors(1000, 10), errors(300, 2)].concat());
-    let due = due(&[hourly, error], &mut state, Timestamp(0)).unwrap();
+    let due = due(&[hourly, error], &mut state, &Moment::at(Timestamp(0))).unwrap();
     assert_eq!(due.reasons.iter().map(|reason| reason.rule).collect::<Vec<_>>(), [Some(1)]);
+}
+
+#[test]
+fn growth_counts_against_the_rows_there_were() {
+    let twice = Some("1,000 new rows arrived beside 1,000, 100 % more were awaited");
+    check(
+        &["kind = \"growth\"\nnew_percent = 100"],
+        vec![
+            Rows(1_000),
+            Start(0),
+            Step::Due(0, None),
+            Rows(999),
+            Step::Due(0, None),
+            Rows(1),
+            Step::Due(0, twice),
+            Start(1),
+            Rows(1_999),
+            Step::Due(1, None),
+        ],
+    );
+}
+
+#[test]
+fn event_time_counts_from_the_last_run_and_never_backwards() {
+    let reached = Some("rows now reach to 1970-01-03T00:00:00Z, 1d beyond 1970-01-02T00:00:00Z");
+    check(
+        &["kind = \"watermark\"\nadvance = \"1d\""],
+        vec![
+            Step::Due(0, None),
+            Reach(24),
+            Step::Due(90, None),
+            Reach(47),
+            Reach(3),
+            Step::Due(90, None),
+            Reach(48),
+            Step::Due(90, reached),
+            Start(90),
+            Step::Due(90, None),
+        ],
+    );
+}
+
+#[test]
+fn labels_count_and_count_again_after_a_failure() {
+    let enough = Some("500 labels became known, 500 were awaited");
+    check(
+        &["kind = \"labels\"\nnew_labels = 500"],
+        vec![
+            Labels(499),
+            Step::Due(0, None),
+            Labels(1),
+            Step::Due(0, enough),
+            Start(0),
+            Step::Due(0, None),
+            Failed(1),
+            Step::Due(1, enough),
+        ],
+    );
+}
+
+#[test]
+fn quality_is_compared_with_how_the_champion_began() {
+    let fell = "accuracy fell from 90.0 % over the champion's first 200 labelled rows to 70.0 % over the last 200, by 10.8 % at least; more than 5.0 % was awaited";
+    let rule = "kind = \"quality\"\ndrop = 0.05\nrows = 200";
+    let wrong = |wrong: usize| Errors((0..200).map(|row| row < wrong).collect());
+    check(
+        &[rule],
+        vec![
+            wrong(20),
+            Step::Due(0, None),
+            wrong(40),
+            Step::Due(0, None),
+            wrong(60),
+            Step::Due(0, Some(fell)),
+            Start(0),
+            End(0, Some(DecisionKind::Promote)),
+            Step::Due(0, None),
+            wrong(60),
+            wrong(60),
+            Step::Due(1, None),
+        ],
+    );
+    // What may be chance is no drop, and neither is one that somebody said is small.
+    check(&[&rule.replace("0.05", "0.11")], vec![wrong(20), wrong(60), Step::Due(0, None)]);
+}
+
+#[test]
+fn age_code_and_posts() {
+    let old = Some("the champion has served since 1970-01-01T05:00:00Z, longer than 1d");
+    check(&["kind = \"staleness\"\nage = \"1d\""], vec![Step::Due(99, None), Champion(5), Step::Due(28, None), Step::Due(29, old)]);
+    let other = Some("the cleaners or their settings are not those of the last run");
+    check(
+        &["kind = \"code\""],
+        vec![
+            Step::Due(0, None),
+            Code("a"),
+            Step::Due(0, None),
+            Code("b"),
+            Step::Due(0, other),
+            Start(0),
+            Step::Due(0, None),
+            Code("a"),
+            Step::Due(1, other),
+        ],
+    );
+    let posted = Some("somebody posted to the webhook `nightly`");
+    check(
+        &["kind = \"webhook\"\nname = \"nightly\""],
+        vec![Posted("hourly"), Step::Due(0, None), Posted("nightly"), Step::Due(0, posted), Start(0), Step::Due(0, None)],
+    );
+}
+
+#[test]
+fn a_budget_a_quiet_night_and_waiting_for_company() {
+    let arrived = Some("10 new rows arrived, 10 were awaited");
+    check(
+        &["kind = \"volume\"\nnew_rows = 10\nbudget_per_day = 2"],
+        vec![
+            Rows(10),
+            Start(0),
+            Rows(10),
+            Step::Due(1, arrived),
+            Start(1),
+            Rows(10),
+            Step::Due(2, None),
+            Step::Due(23, None),
+            Step::Due(24, arrived),
+            Start(24),
+            Rows(10),
+            Step::Due(24, None),
+            Step::Due(25, arrived),
+        ],
+    );
+    check(
+        &["kind = \"volume\"\nnew_rows = 10\nquiet = \"22:00-06:00\""],
+        vec![Rows(10), Step::Due(21, arrived), Step::Due(22, None), Step::Due(29, None), Step::Due(30, arrived)],
+    );
+    check(
+        &["kind = \"volume\"\nnew_rows = 10\ncoalesce = \"2h\"", "kind = \"manual\""],
+        vec![
+            Rows(10),
+            Step::Due(5, None),
+            Step::Due(6, None),
+            Step::Due(7, arrived),
+            Start(7),
+            Step::Due(7, None),
+            Rows(10),
+            Step::Due(8, None),
+            Asked,
+            Step::Due(8, Some("ada asked for it")),
+        ],
+    );
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tidegate_model::{Family, Flow, Model, ModelSpec, train};
 use tidegate_serve::{
     Arm, Clean, CleanedRequest, LabelError, LabelSink, LabelsAdded, ModelRoute, Ports, PredictionSink, Routes, ServeSettings, Server,
-    Status, TokenFile, TokenRole, Views,
+    Status, TokenFile, TokenRole, TriggerError, TriggerSink, Views,
 };
 use tidegate_vocab::{
     Batch, Contract, ContractColumn, DType, LabelColumn, LateLabel, LoggedPrediction, PipelineId, Role, Seed, SimulatedClock, TimeColumn,
@@ -175,6 +175,21 @@ pub fn model() -> Arc<Model> {
     Arc::new(Model::load(&trained.artefact.weights, &trained.artefact.manifest).unwrap())
 }
 
+/// `rain` has a trigger called `nightly` and one that is always busy; `snow` has none.
+pub struct Nightly;
+
+#[async_trait]
+impl TriggerSink for Nightly {
+    async fn post(&self, pipeline: &PipelineId, name: &str) -> Result<(), TriggerError> {
+        match (pipeline.as_str(), name) {
+            ("rain", "nightly") => Ok(()),
+            ("rain", "busy") => Err(TriggerError::Busy),
+            ("rain", _) => Err(TriggerError::Unknown(vec!["nightly".into(), "busy".into()])),
+            _ => Err(TriggerError::Unknown(Vec::new())),
+        }
+    }
+}
+
 /// `rain`, answered by `v2` behind `cleaners`, with `v1` beside it; and `snow`, which nobody answers.
 pub fn routes(cleaners: Vec<Arc<dyn Clean>>) -> Routes {
     let (model, contract) = (model(), Arc::new(contract()));
@@ -205,6 +220,7 @@ pub async fn host_with(cleaners: Vec<Arc<dyn Clean>>, settings: ServeSettings) -
         routes: watched,
         predictions: predictions.clone(),
         labels: labels.clone(),
+        triggers: Arc::new(Nightly),
         views: views.clone(),
         changes: counted,
         clock: Arc::new(SimulatedClock::new(NOW)),

@@ -71,6 +71,7 @@ async fn a_public_address_is_refused_without_a_token() {
         routes: routes.subscribe(),
         predictions: host.predictions.clone(),
         labels: host.labels.clone(),
+        triggers: std::sync::Arc::new(crate::harness::Nightly),
         views: host.views.clone(),
         changes: host.changes.subscribe(),
         clock: std::sync::Arc::new(tidegate_vocab::SimulatedClock::new(NOW)),
@@ -122,4 +123,27 @@ fn the_file_is_private_seen_by_others_and_refused_when_anyone_can_write_it() {
     assert!(error.contains("unknown variant `root`"), "{error}");
     assert_eq!(ours.list().len(), 1, "the tokens that were read last stay");
     assert!(!ours.refresh().unwrap(), "and the file is complained about once");
+}
+
+#[tokio::test]
+async fn only_operators_start_what_waits_for_a_post() {
+    let host = host().await;
+    let operator = format!("Bearer {}", host.secrets["operate"]);
+    assert_eq!(host.post("/v1/triggers/rain/nightly", "").await.status, 401);
+    let label = format!("Bearer {}", host.secrets["label"]);
+    assert_eq!(host.send("POST", "/v1/triggers/rain/nightly", &[("authorization", &label)], "").await.status, 403);
+    for (path, status, expected) in [
+        ("/v1/triggers/rain/nightly", 202, "{\"pipeline\":\"rain\",\"trigger\":\"nightly\"}"),
+        ("/v1/triggers/rain/busy", 503, "`rain` is busy; send it again"),
+        ("/v1/triggers/rain/hourly", 404, "`rain` has no trigger of kind `webhook` named `hourly`; it has `nightly`, `busy`"),
+        ("/v1/triggers/snow/nightly", 404, "it has none of this kind"),
+        ("/v1/triggers/hail/nightly", 404, "there is no pipeline `hail`; there are `rain`, `snow`"),
+        ("/v1/triggers/rain", 404, "there is nothing at"),
+    ] {
+        // What is posted says nothing, whatever it is.
+        let reply = host.send("POST", path, &[("authorization", operator.as_str())], "{\"alert\": 1").await;
+        assert!(reply.status == status && reply.body.contains(expected), "{path}: {reply:?}");
+    }
+    let read = host.send("GET", "/v1/triggers/rain/nightly", &[("authorization", operator.as_str())], "").await;
+    assert_eq!(read.status, 405);
 }
