@@ -12,35 +12,45 @@
 //! checked against scipy, statsmodels, scikit-learn or river through `tests/fixtures`.
 
 mod adwin;
+mod arm;
 mod baseline;
 mod bootstrap;
+mod canary;
 mod comparison;
 mod error;
 mod gate;
 mod interval;
 mod judge;
 mod look;
+mod moments;
 mod outlook;
 mod period;
 mod rule;
 mod score;
 mod sentence;
+mod sequential;
 mod statistic;
 mod trigger;
 mod trigger_state;
 
 pub use adwin::Adwin;
+pub use arm::arm_of;
 pub use baseline::{majority, no_change};
 pub use bootstrap::{Resampling, percentile_bounds};
+pub use canary::{
+    Arm, ArmTally, Canary, CanaryEvidence, CanaryLook, CanaryMetric, CanarySettings, CanaryVerdict, HardFault, Outcome,
+};
 pub use error::JudgeError;
 pub use gate::{Dependence, Gate, GateIssue, GateRows, RowsMin};
 pub use interval::{mcnemar_mid_p, normal_quantile, tango, wilson};
 pub use judge::{GateVerdict, JudgeInput, judge, was_superior};
 pub use look::{ASSUMED_DISAGREEMENT, alpha_per_look, next_look, power_rows, rows_for_look, rows_min};
+pub use moments::Moments;
 pub use outlook::outlook;
 pub use period::Period;
 pub use rule::{Against, MARGIN_DEFAULT, Rule, Test};
 pub use score::{Scores, accuracy, f1, kappa_no_change, macro_f1};
+pub use sequential::{always_valid_interval, harm_likelihood_ratio, mixture_likelihood_ratio};
 pub use statistic::{rows_counted, statistic};
 pub use trigger::{Detector, TriggerKind, TriggerRule};
 pub use trigger_state::{Due, DueReason, TriggerState, due};
