@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_vocab::VersionNo;
 
+use crate::commands::tune::Varied;
+
 /// Keeps machine-learning models in season: pulls rows, retrains when they say so, promotes only through a gate
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, propagate_version = true, disable_help_subcommand = true, max_term_width = 110)]
@@ -260,6 +262,10 @@ pub struct Backtest {
     /// Let every trained version serve at once, to see what the gate is worth
     #[arg(long)]
     pub no_gate: bool,
+    /// Try every combination of these values and show which settings are worth their trainings; half, the same and double of the
+    /// window and of the rows that start a run, when KEY is left out. KEY is below `[pipeline.NAME]`: `gate.rule.not-worse.margin`
+    #[arg(long, value_name = "KEY=VALUE,…", num_args = 0.., conflicts_with = "no_gate")]
+    pub tune: Option<Vec<Varied>>,
     /// Where to write the HTML report
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

@@ -54,6 +54,27 @@ pub enum TriggerKind {
 pub enum Detector {
     /// See [`Adwin`](crate::Adwin).
     Adwin,
+    /// See [`Ddm`](crate::Ddm).
+    Ddm,
+    /// See [`Eddm`](crate::Eddm).
+    Eddm,
+    /// See [`PageHinkley`](crate::PageHinkley).
+    PageHinkley,
+    /// See [`Kswin`](crate::Kswin).
+    Kswin,
+}
+
+impl Detector {
+    /// The word in configurations and reasons.
+    pub fn word(self) -> &'static str {
+        match self {
+            Detector::Adwin => "adwin",
+            Detector::Ddm => "ddm",
+            Detector::Eddm => "eddm",
+            Detector::PageHinkley => "page-hinkley",
+            Detector::Kswin => "kswin",
+        }
+    }
 }
 
 impl TriggerKind {

@@ -12,7 +12,8 @@ use tidegate_vocab::{DecisionKind, Timestamp};
 
 use crate::sentence::{count, percent};
 use crate::trigger::next_occurrence;
-use crate::{Adwin, Detector, TriggerKind, TriggerRule};
+use crate::watcher::{Alarm, Watcher};
+use crate::{Detector, TriggerKind, TriggerRule};
 
 /// What the triggers of one pipeline have seen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -39,15 +40,18 @@ struct RuleMemory {
     rule: TriggerRule,
     /// Occurrences of a schedule up to here are settled.
     settled_until: Option<Timestamp>,
-    detector: Adwin,
+    detector: Watcher,
     alarm: Option<Alarm>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Alarm {
-    before: f64,
-    after: f64,
-    rows: u64,
+impl RuleMemory {
+    fn new(rule: &TriggerRule) -> RuleMemory {
+        let detector = match rule.kind {
+            TriggerKind::Error { detector } => detector,
+            _ => Detector::Adwin,
+        };
+        RuleMemory { rule: rule.clone(), settled_until: None, detector: Watcher::new(detector), alarm: None }
+    }
 }
 
 /// A run is due.
@@ -96,14 +100,7 @@ impl TriggerState {
         for rule in rules.iter().filter(|rule| matches!(rule.kind, TriggerKind::Error { .. })) {
             let memory = self.memory(rule);
             for wrong in wrong {
-                let before = memory.detector.mean();
-                let changed = memory.detector.update(f64::from(u8::from(*wrong)));
-                // The detector notices a fall as well; becoming better is no reason to train.
-                if let (true, Some(before), Some(after)) = (changed, before, memory.detector.mean())
-                    && after > before
-                {
-                    memory.alarm = Some(Alarm { before, after, rows: memory.detector.width() });
-                }
+                memory.alarm = memory.detector.update(*wrong).or(memory.alarm);
             }
         }
     }
@@ -138,7 +135,7 @@ impl TriggerState {
                 self.rejections = 0;
                 // Another model answers from here on; its errors are a stream of their own.
                 for memory in &mut self.memories {
-                    memory.detector = Adwin::new();
+                    memory.detector = RuleMemory::new(&memory.rule).detector;
                     memory.alarm = None;
                 }
             }
@@ -160,7 +157,7 @@ impl TriggerState {
     /// The share of wrong predictions that an error rule looks at, and of how many.
     pub(crate) fn watched(&self, rule: &TriggerRule) -> Option<(f64, u64)> {
         let memory = self.memories.iter().find(|memory| memory.rule == *rule)?;
-        Some((memory.detector.mean()?, memory.detector.width()))
+        memory.detector.watched()
     }
 
     /// Rows committed since the last run ended.
@@ -175,7 +172,7 @@ impl TriggerState {
 
     fn memory(&mut self, rule: &TriggerRule) -> &mut RuleMemory {
         let position = self.memories.iter().position(|memory| memory.rule == *rule).unwrap_or_else(|| {
-            self.memories.push(RuleMemory { rule: rule.clone(), settled_until: None, detector: Adwin::new(), alarm: None });
+            self.memories.push(RuleMemory::new(rule));
             self.memories.len() - 1
         });
         &mut self.memories[position]
@@ -207,10 +204,11 @@ impl TriggerState {
                 let occurrence = next_occurrence(cron, since)?;
                 (occurrence <= now).then(|| format!("the schedule `{cron}` fell due at {occurrence}"))
             }
-            TriggerKind::Error { detector: Detector::Adwin } => {
+            TriggerKind::Error { detector } => {
+                let word = detector.word();
                 let Alarm { before, after, rows } = self.memory(rule).alarm?;
                 let (before, after, rows) = (percent(before), percent(after), count(rows));
-                Some(format!("the share of wrong predictions rose from {before} to {after} over the last {rows} labelled rows (adwin)"))
+                Some(format!("the share of wrong predictions rose from {before} to {after} over the last {rows} labelled rows ({word})"))
             }
             TriggerKind::Manual => self.requested_by.as_ref().map(|by| format!("{by} asked for a run")),
         }

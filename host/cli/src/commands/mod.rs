@@ -19,6 +19,7 @@ mod replay;
 mod restore;
 mod run;
 mod token;
+pub mod tune;
 mod up;
 mod versions;
 

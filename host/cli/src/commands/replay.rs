@@ -9,6 +9,7 @@ use tidegate_sandbox::Sandbox;
 use tidegate_store::StateFolder;
 use tidegate_vocab::{Clock, Decision, Run, Seed, SimulatedClock, Timestamp};
 
+use super::tune;
 use crate::args::{Backtest, Global};
 use crate::compose;
 use crate::config::section::grouped;
@@ -36,15 +37,15 @@ pub fn replay(global: &Global, options: &Backtest, terminal: &Terminal) -> Resul
         configs.push(config);
     }
     let mut report: Option<BacktestReport> = None;
-    for config in &configs {
+    for (name, config) in &named(configs, global, options)? {
         let chosen = super::chosen(config, global)?;
-        let name = if options.no_gate { format!("{} without gate", config.name()) } else { config.name() };
         let seeds = if options.seeds.is_empty() { config.backtest.seeds.clone() } else { options.seeds.clone() };
         let cache = compose::block_on(async { Ok(compose::open_state(config).await.ok()) })?;
         for seed in seeds {
-            let (found, seconds) = one(config, chosen, cache.as_ref(), seed, options.no_gate, terminal)?;
+            let (found, seconds) = one(config, chosen, cache.as_ref(), (name, seed), options, terminal)?;
             let report = report.get_or_insert_with(|| empty_report(chosen, config, &found, options.window));
-            add(report, &name, seed, &found, seconds);
+            report.is_tuning = options.tune.is_some();
+            add(report, name, seed, &found, seconds);
         }
     }
     let report = report.ok_or_else(|| Failure::usage("there is nothing to replay", "give at least one settings file and one seed"))?;
@@ -52,13 +53,26 @@ pub fn replay(global: &Global, options: &Backtest, terminal: &Terminal) -> Resul
     Ok(Exit::Ok)
 }
 
+/// The settings that are replayed, with their names.
+fn named(configs: Vec<Config>, global: &Global, options: &Backtest) -> Result<Vec<(String, Config)>, Failure> {
+    let Some(varied) = &options.tune else {
+        let name = |config: &Config| if options.no_gate { format!("{} without gate", config.name()) } else { config.name() };
+        return Ok(configs.into_iter().map(|config| (name(&config), config)).collect());
+    };
+    let [config] = configs.as_slice() else {
+        return Err(Failure::usage("`--tune` varies one settings file", "name one with `--settings`"));
+    };
+    let chosen = super::chosen(config, global)?;
+    if varied.is_empty() { tune::grid(config, chosen, &tune::usual(chosen)) } else { tune::grid(config, chosen, varied) }
+}
+
 /// One replay, and the seconds it took from loaded settings to the last decision.
 fn one(
     config: &Config,
     chosen: &PipelineConfig,
     cache: Option<&StateFolder>,
-    seed: u64,
-    no_gate: bool,
+    (name, seed): (&str, u64),
+    options: &Backtest,
     terminal: &Terminal,
 ) -> Result<(Found, f64), Failure> {
     #[expect(clippy::disallowed_methods, reason = "the seconds of a replay are reported, and decide nothing")]
@@ -72,10 +86,17 @@ fn one(
         let plugins = compose::plugins(config, chosen, &sandbox, &shared)?;
         let mut settings = compose::settings(chosen, GateRows::Arriving, config.plugins.failures);
         settings.seed = Seed(seed);
-        settings.ungated = no_gate;
+        settings.ungated = options.no_gate;
         let step_rows = u32::try_from(config.backtest.step_rows).unwrap_or(u32::MAX);
         let how = BacktestSettings { step_rows, warmup_share: config.backtest.warmup_share };
-        let watch = Box::new(Watch { progress: Progress::start(terminal, &format!("seed {seed}")), trainings: 0, decisions: 0 });
+        let watch = Box::new(Watch {
+            progress: Progress::start(
+                terminal,
+                &if options.tune.is_some() { format!("{name}, seed {seed}") } else { format!("seed {seed}") },
+            ),
+            trainings: 0,
+            decisions: 0,
+        });
         Ok(backtest(settings, plugins, compose::stores(&scratch, shared), clock, how, watch).await?)
     })?;
     if found.model.rows == 0 {
@@ -120,6 +141,7 @@ fn empty_report(chosen: &PipelineConfig, config: &Config, found: &Found, window_
         lines: vec![line(Baseline::NoChange, &repeated), line(Baseline::Majority, &majority)],
         trainings: Vec::new(),
         decisions: Vec::new(),
+        is_tuning: false,
     }
 }
 

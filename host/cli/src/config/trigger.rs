@@ -7,6 +7,13 @@ use super::value::parse_duration_us;
 
 const ROWS_MAX: u64 = 1_000_000_000;
 const KINDS: [(&str, &str); 4] = [("schedule", "schedule"), ("volume", "volume"), ("error", "error"), ("manual", "manual")];
+const DETECTORS: [(&str, Detector); 5] = [
+    ("adwin", Detector::Adwin),
+    ("ddm", Detector::Ddm),
+    ("eddm", Detector::Eddm),
+    ("page-hinkley", Detector::PageHinkley),
+    ("kswin", Detector::Kswin),
+];
 
 pub(super) fn trigger(section: Section<'_>) -> Option<TriggerRule> {
     if !section.has("kind") {
@@ -55,6 +62,6 @@ fn error(section: &Section<'_>) -> TriggerKind {
     if !section.has("detector") {
         section.missing("detector", "what notices that errors change", "detector = \"adwin\"");
     }
-    let detector = section.choice("detector", &[("adwin", Detector::Adwin)]).unwrap_or(Detector::Adwin);
+    let detector = section.choice("detector", &DETECTORS).unwrap_or(Detector::Adwin);
     TriggerKind::Error { detector }
 }

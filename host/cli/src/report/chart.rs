@@ -113,12 +113,12 @@ fn drawn_lines(report: &BacktestReport) -> Vec<Drawn> {
             drawn.push(Drawn { class: format!("base {name}"), name, points: line.points.clone(), has_band: false, seeds: Vec::new() });
         }
     }
-    for (index, name) in report.settings().into_iter().enumerate() {
+    for (index, name) in report.shown_settings().into_iter().enumerate() {
         let is_own = |line: &&Line| matches!(&line.who, Who::Replay { settings, .. } if settings == name);
         let seeds: Vec<Vec<Point>> = report.lines.iter().filter(is_own).map(|line| line.points.clone()).collect();
         let points = mean_points(&seeds);
         let seeds = if seeds.len() > 1 { seeds } else { Vec::new() };
-        drawn.push(Drawn { name: name.to_owned(), class: color_class(index), points, has_band: true, seeds });
+        drawn.push(Drawn { name: report.settings_name(name), class: color_class(index), points, has_band: true, seeds });
     }
     drawn.retain(|line| !line.points.is_empty());
     drawn
@@ -296,7 +296,7 @@ fn lane_marks(report: &BacktestReport, lane: &Lane, frame: &Frame, x: Scale, top
     html! {
         g class="lane" {
             line class="rail" x1=(frame.plot.0) x2=(frame.plot.1) y1=(middle) y2=(middle) {}
-            text class="lane-name" x=(label_x) y=(label_y) { (clipped(&name, 20)) }
+            text class="lane-name" x=(label_x) y=(label_y) { (clipped(&name, 22)) }
             @for mark in trainings {
                 g class="mark" transform=(format!("translate({} {middle})", x.place(place_of(report.axis, mark.row, mark.at)))) {
                     title { (day(mark.at)) ", row " (grouped(mark.row)) ": trained " (mark.version) ". " (mark.trigger) }

@@ -7,6 +7,7 @@
 
 mod chart;
 mod decisions;
+mod frontier;
 mod page;
 mod rolling;
 mod scale;
@@ -18,6 +19,7 @@ mod verdicts;
 use serde::Serialize;
 use tidegate_vocab::{Decision, DecisionKind, Timestamp, VersionNo};
 
+pub use frontier::{Tried, tried};
 pub use page::page;
 pub use rolling::{ScoredRow, rolling_accuracy};
 pub use summary::{summary_json, summary_table};
@@ -46,6 +48,8 @@ pub struct BacktestReport {
     pub trainings: Vec<Training>,
     /// Every decision, in the order of rows.
     pub decisions: Vec<DecisionEntry>,
+    /// Whether the settings were made from a grid, to be held against each other.
+    pub is_tuning: bool,
 }
 
 /// What the horizontal axis of a chart counts.
@@ -197,18 +201,39 @@ impl BacktestReport {
         names
     }
 
-    /// The replays, in the order of the summary.
+    /// Names of the settings that are drawn and told about: of a grid, those that are worth their trainings.
+    fn shown_settings(&self) -> Vec<&str> {
+        if !self.is_tuning {
+            return self.settings();
+        }
+        let mut best: Vec<(&str, Tried)> = self.settings().into_iter().zip(tried(self)).filter(|(_, tried)| tried.on_frontier).collect();
+        best.sort_by(|a, b| a.1.trainings.total_cmp(&b.1.trainings));
+        best.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// What to call settings beside a line: those of a grid have long names, and numbers that the list of the best has too.
+    fn settings_name(&self, name: &str) -> String {
+        match self.shown_settings().iter().position(|shown| *shown == name) {
+            Some(index) if self.is_tuning => format!("{}. {name}", index + 1),
+            _ => name.to_owned(),
+        }
+    }
+
+    /// The replays that are drawn, in the order of the summary.
     fn lanes(&self) -> Vec<Lane> {
-        self.summary.iter().map(|row| Lane { settings: row.settings.clone(), seed: row.seed }).collect()
+        let rows = |name| self.summary.iter().filter(move |row| row.settings == name);
+        let lane = |row: &SummaryRow| Lane { settings: row.settings.clone(), seed: row.seed };
+        self.shown_settings().into_iter().flat_map(rows).map(lane).collect()
     }
 
     /// What to call a replay: by its seed where there is only one set of settings.
     fn lane_name(&self, lane: &Lane) -> String {
+        let name = self.settings_name(&lane.settings);
         match (self.settings().len(), self.summary.len()) {
-            (_, 1) => lane.settings.clone(),
+            (_, 1) => name,
             (1, _) => format!("seed {}", lane.seed),
-            (settings, replays) if settings == replays => lane.settings.clone(),
-            _ => format!("{}, seed {}", lane.settings, lane.seed),
+            (settings, replays) if settings == replays => name,
+            _ => format!("{name}, seed {}", lane.seed),
         }
     }
 }

@@ -5,6 +5,7 @@ use tidegate_vocab::DecisionKind;
 
 use super::chart::{Width, chart, color_class, training_shape};
 use super::decisions::{decisions, glyph};
+use super::frontier::{frontier_list, scatter};
 use super::summary::number;
 use super::{BacktestReport, Baseline, BaselineRow, SummaryRow};
 use crate::config::section::grouped;
@@ -30,6 +31,16 @@ pub fn page(report: &BacktestReport) -> String {
                     figcaption { h2 { "Accuracy over time" } (legend(report)) }
                     (chart(report, Width::Wide)) (chart(report, Width::Narrow))
                     (chart_note(report))
+                }
+                @if report.is_tuning {
+                    section {
+                        h2 { "Accuracy against trainings" }
+                        (scatter(report)) (frontier_list(report))
+                        p.note {
+                            "Each point is one of the settings that were tried. No others are better than those on the line with as few "
+                            "trainings; point at one for its name. The best of many looks better than it is: try it on rows that came later."
+                        }
+                    }
                 }
                 section { h2 { "Settings side by side" } div.scroll { (summary(report)) } (summary_note()) }
                 section { h2 { "Decisions" } (decisions(report)) }
@@ -105,7 +116,7 @@ fn legend(report: &BacktestReport) -> Markup {
     let swatch = |class: &str| html! { svg class="swatch" viewBox="0 0 22 10" aria-hidden="true" { path class=(format!("line {class}")) d="M1 5H21" {} } };
     html! {
         ul.legend {
-            @for (index, name) in report.settings().into_iter().enumerate() { li { (swatch(&color_class(index))) (name) } }
+            @for (index, name) in report.shown_settings().into_iter().enumerate() { li { (swatch(&color_class(index))) (report.settings_name(name)) } }
             @for line in &report.baselines { li { (swatch(&format!("base {}", line.baseline.word()))) (line.baseline.word()) } }
             li.marks { svg class="glyph" viewBox="-8 -8 16 16" aria-hidden="true" { (training_shape()) } "training" }
             li { (glyph(DecisionKind::Promote)) "promotion" }

@@ -30,6 +30,7 @@ fn sample(settings: &[&str], seeds: &[u64]) -> BacktestReport {
         lines: Vec::new(),
         trainings: Vec::new(),
         decisions: Vec::new(),
+        is_tuning: false,
     };
     for (index, name) in settings.iter().enumerate() {
         for seed in seeds {
@@ -208,4 +209,49 @@ fn the_table_lists_replays_then_baselines() {
         table.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| word.starts_with(char::is_alphabetic)).collect();
     assert_eq!(first, ["settings", "tidegate", "tidegate", "no-change", "majority"]);
     assert!(table.contains("0.776") && table.contains("0.777") && table.contains("6.8"), "{table}");
+}
+
+#[test]
+fn settings_are_worth_their_trainings_when_no_others_are_better_for_as_little() {
+    let check = |figures: &[(f64, u64)], expected: &[bool]| {
+        let mut report = sample(&[], &[]);
+        report.is_tuning = true;
+        for (index, (accuracy, trainings)) in figures.iter().enumerate() {
+            let row = |seed: u64, trainings: u64| SummaryRow {
+                settings: format!("s{index}"),
+                seed,
+                accuracy: *accuracy,
+                f1: 0.5,
+                kappa_no_change: 0.1,
+                trainings,
+                holds: 0,
+                rejections: 0,
+                seconds: 1.0,
+            };
+            report.summary.extend([row(0, trainings - 1), row(1, trainings + 1)]);
+        }
+        let found: Vec<bool> = tried(&report).iter().map(|tried| tried.on_frontier).collect();
+        assert_eq!(found, expected, "{figures:?}");
+        let marked: Vec<bool> = summary_table(&report).lines().filter(|line| line.contains(" s")).map(|line| line.contains('◂')).collect();
+        assert_eq!(marked.iter().step_by(2).copied().filter(|mark| *mark).count(), expected.iter().filter(|best| **best).count());
+        let json = summary_json(&report);
+        assert!(
+            json.as_array().unwrap().iter().zip(expected.iter().flat_map(|best| [best; 2])).all(|(row, best)| row["on_frontier"] == *best)
+        );
+    };
+    check(&[(0.7, 8), (0.8, 16), (0.75, 16), (0.8, 20)], &[true, true, false, false]);
+    check(&[(0.7, 8), (0.7, 8)], &[true, true]);
+    check(&[(0.8, 8), (0.7, 8), (0.7, 9)], &[true, false, false]);
+}
+
+#[test]
+fn a_page_of_a_grid_shows_the_best_by_number() {
+    let mut report = sample(&["window_rows=2000", "window_rows=4000", "window_rows=8000"], &[0, 1]);
+    report.is_tuning = true;
+    let text = page(&report);
+    well_formed(&text);
+    assert_eq!(text.matches("class=\"tried").count(), 3);
+    // The first is the most accurate with as many trainings as the others, so that it alone is drawn.
+    assert!(text.contains("1. window_rows=2000"), "{text}");
+    assert!(!text.contains("2. window_rows=4000"));
 }
