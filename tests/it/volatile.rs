@@ -96,7 +96,7 @@ fn seconds(line: &str) -> String {
         return format!("{before}\"seconds\": [seconds]{comma}");
     }
     // The seconds of a replay are the last cell of its row.
-    if line.contains(" tidegate ")
+    if (line.contains(" tidegate ") || line.starts_with(|c: char| c.is_whitespace()) && line.contains('='))
         && line.trim_end().rsplit(' ').next().is_some_and(|cell| cell.contains('.') && cell.parse::<f64>().is_ok())
     {
         let cell = line.trim_end().rfind(' ').map_or(0, |at| at + 1);

@@ -1,6 +1,7 @@
 //! Tests of `policy` through its public functions: fixtures from other libraries, gates as tables, properties, simulations.
 
 mod adwin;
+mod canary;
 mod cases;
 mod configuration;
 mod detectors;

@@ -22,7 +22,7 @@ fn classes(value: &Value) -> Vec<u32> {
     numbers(value).into_iter().map(|class| class as u32).collect()
 }
 
-fn near(found: f64, expected: f64, what: &str) {
+pub fn near(found: f64, expected: f64, what: &str) {
     let close = (found - expected).abs() <= 1e-9 * expected.abs().max(1.0);
     assert!(close, "{what}: found {found}, expected {expected}");
 }
