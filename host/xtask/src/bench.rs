@@ -3,6 +3,7 @@
 //! Ours and the peer take turns, so that a busy machine slows both; a figure is the median. Reached means `ratio` ≤ `bar`.
 
 mod backtest;
+mod decisions;
 mod ingest;
 mod load;
 mod measure;
@@ -46,6 +47,8 @@ enum Group {
     Start,
     /// The whole weather replay beside scikit-learn
     Backtest,
+    /// How often gates and canaries are wrong
+    Decisions,
 }
 
 /// Builds what is measured, measures, prints; an unreached bar is an error after everything was printed.
@@ -62,6 +65,7 @@ pub fn bench(repo: &Repo, options: &Options) -> Result<()> {
             Group::Ingest => ingest::measure(repo)?,
             Group::Start => start::measure(repo)?,
             Group::Backtest => backtest::measure(repo, &folder)?,
+            Group::Decisions => decisions::measure(repo)?,
         });
     }
     if options.json {
