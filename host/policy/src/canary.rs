@@ -51,12 +51,8 @@ impl CanarySettings {
     /// Steps of 1, 5, 25 and 50 %, 20,000 requests an arm, burn-in 200, α = 0.05 over four metrics: one point of errors or of
     /// quality, 5 % of latency or of tokens.
     pub fn usual() -> CanarySettings {
-        let metrics = [
-            (CanaryMetric::Errors, 0.01),
-            (CanaryMetric::Latency, 0.05),
-            (CanaryMetric::Quality, 0.01),
-            (CanaryMetric::Tokens, 0.05),
-        ];
+        let metrics =
+            [(CanaryMetric::Errors, 0.01), (CanaryMetric::Latency, 0.05), (CanaryMetric::Quality, 0.01), (CanaryMetric::Tokens, 0.05)];
         CanarySettings {
             steps: vec![0.01, 0.05, 0.25, 0.5],
             requests_max: 20_000,
