@@ -156,6 +156,9 @@ pub enum Command {
         #[arg(id = "number", value_name = "VERSION")]
         version: Option<VersionNo>,
     },
+    /// Look at the gate before and after it decides: what it can show, and what it would have said
+    #[command(subcommand)]
+    Gate(GateCommand),
     /// Read the journal
     #[command(subcommand)]
     Journal(JournalCommand),
@@ -272,6 +275,24 @@ pub struct Backtest {
     /// Rows of one window of the accuracy chart
     #[arg(long, value_name = "ROWS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..=1_000_000))]
     pub window: u64,
+}
+
+/// `tidegate gate`.
+#[derive(Debug, Subcommand)]
+pub enum GateCommand {
+    /// Say what is legal and unwise about the rules; exits with 3 where there is something
+    Lint,
+    /// Rows that each rule needs, and the chance of versions that are as good, better and worse to pass it
+    Power {
+        /// Share of rows on which challenger and champion disagree; that of the last decision, when left out
+        #[arg(long, value_name = "SHARE")]
+        disagreement: Option<f64>,
+        /// By how much a version is better or worse, in units of the metric
+        #[arg(long, value_name = "DIFFERENCE", default_value_t = 0.01)]
+        difference: f64,
+    },
+    /// Judge every version again, on the rows that it was judged on, by the rules in the settings
+    Replay,
 }
 
 /// `tidegate contract`.

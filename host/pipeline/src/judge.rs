@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray};
 use tidegate_model::Predictions;
-use tidegate_policy::{Against, Dependence, JudgeInput, judge, majority, no_change, was_superior};
+use tidegate_policy::{Against, Dependence, majority, no_change, was_superior};
 use tidegate_store::Write;
 use tidegate_vocab::{
     Alias, Batch, DecidedBy, Decision, DecisionKind, Evidence, MetricTerms, ModelVersion, Role, Run, RunState, Seed, VersionNo,
     VersionState,
 };
 
-use crate::{Outcome, Pipeline, PipelineError};
+use crate::{Outcome, Pipeline, PipelineError, StoredTerms};
 
 /// Rows of a judged batch whose answers are timed, one by one: enough for a 99th percentile.
 const TIMED_ROWS_MAX: usize = 2_000;
@@ -53,21 +53,11 @@ impl Pipeline {
         let (challenger, others) = self.measure(&run, version.number, champion, anchor, &rows, &labels).await?;
         let seed = Seed(run.seed).derive(&format!("look-{look}"));
         let clusters = clusters(&self.settings.gate.dependence, &rows);
-        let input = JudgeInput {
-            labels: &labels,
-            class_count: self.settings.contract.label.classes.len(),
-            clusters: &clusters,
-            challenger: &challenger,
-            others: &others,
-            seed,
-        };
+        let class_count = self.settings.contract.label.classes.len();
+        let terms = StoredTerms { labels, class_count, clusters, challenger, others };
         let settings = Arc::clone(&self.settings);
-        let verdict = tokio::task::block_in_place(|| judge(&settings.gate, look, &input))
+        let verdict = tokio::task::block_in_place(|| terms.judge(&settings.gate, look, seed))
             .map_err(|source| PipelineError::Judge { version: version.number, source })?;
-        let terms: BTreeMap<String, &Vec<MetricTerms>> = std::iter::once(("challenger".to_owned(), &challenger))
-            .chain(others.iter().map(|(against, terms)| (against.word().to_owned(), terms)))
-            .collect();
-        let terms = serde_json::to_vec(&terms).expect("terms are plain data");
         let decision = Decision {
             kind: verdict.kind,
             version: version.number,
@@ -81,7 +71,7 @@ impl Pipeline {
                 weights: version.weights,
                 gate: self.settings.gate_digest(),
                 evaluators: self.plugins.evaluators.iter().map(|step| step.digest).collect(),
-                terms: self.stores.blobs.put(terms.into()).await?,
+                terms: self.stores.blobs.put(terms.encode().into()).await?,
                 seed: seed.0,
             }),
             reason: verdict.reason.clone(),

@@ -22,6 +22,7 @@ mod dead_letters;
 mod drive;
 mod error;
 mod event;
+mod evidence;
 mod halves;
 mod ingest;
 mod judge;
@@ -55,6 +56,7 @@ pub use dead_letters::{DeadLetter, DeadLetters, DroppedRows, Retried, dead_lette
 pub use drive::{Ingested, RunEnd, SourceState, ingest_all, ingest_some, run_once};
 pub use error::PipelineError;
 pub use event::{Event, Outcome};
+pub use evidence::StoredTerms;
 pub use lagged::CleanRows;
 pub use loop_state::LoopState;
 pub use monitor::ScoredRow;

@@ -30,9 +30,12 @@ const LOOK_REQUESTS: u64 = 50;
 /// Share of rows on which two versions disagree.
 const DISAGREEMENT: f64 = 0.08;
 
+/// Adds its figures to the rows.
+type Simulate = fn(&mut Vec<serde_json::Value>);
+
 fn main() {
     let mut rows = Vec::new();
-    let figures: [(&str, fn(&mut Vec<serde_json::Value>)); 5] =
+    let figures: [(&str, Simulate); 5] =
         [("canary", canaries), ("superior", superior), ("non-inferior", non_inferior), ("ratchet", ratchet), ("decision", decision)];
     let wanted = std::env::args().skip(1).find(|argument| argument != "--json");
     for (name, figure) in figures {

@@ -60,7 +60,7 @@ pub use gate::{Dependence, Gate, GateIssue, GateRows, RowsMin};
 pub use interval::{mcnemar_mid_p, normal_quantile, tango, wilson};
 pub use judge::{GateVerdict, JudgeInput, judge, was_superior};
 pub use kswin::Kswin;
-pub use look::{ASSUMED_DISAGREEMENT, alpha_per_look, next_look, power_rows, rows_for_look, rows_min};
+pub use look::{ASSUMED_DISAGREEMENT, alpha_per_look, chance_to_pass, next_look, power_rows, rows_for_look, rows_min};
 pub use moments::Moments;
 pub use multiple::{benjamini_hochberg, holm};
 pub use outlook::outlook;

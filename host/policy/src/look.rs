@@ -1,5 +1,7 @@
 //! When a gate looks, what each look may spend, and how many rows a look needs.
 
+use statrs::distribution::{ContinuousCDF as _, Normal};
+
 use crate::interval::normal_quantile;
 use crate::{Gate, RowsMin, Test};
 
@@ -38,6 +40,14 @@ pub fn rows_for_look(gate: &Gate, look: u32) -> u64 {
 /// Rows at which the next look is due after `looks_done` looks; `None` when the looks are used up.
 pub fn next_look(gate: &Gate, looks_done: u32) -> Option<u64> {
     (looks_done < gate.looks_max).then(|| rows_for_look(gate, looks_done + 1))
+}
+
+/// The chance to pass a rule about a paired difference with `rows` rows, in one look that may spend `alpha`: the true difference is
+/// `difference`, the bound must lie above `threshold`, and the two disagree on a share `disagreement` of the rows. By the normal
+/// approximation, `Φ((difference − threshold)·√(rows/disagreement) − z_{1−α})`; 0 where that is no number.
+pub fn chance_to_pass(difference: f64, threshold: f64, disagreement: f64, rows: u64, alpha: f64) -> f64 {
+    let z = (difference - threshold) * (rows as f64 / disagreement).sqrt() - normal_quantile(1.0 - alpha);
+    if z.is_nan() { 0.0 } else { Normal::standard().cdf(z) }
 }
 
 /// Rows with which an equal challenger passes a `non-inferior` rule with 80 % probability in one look:

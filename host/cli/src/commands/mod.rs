@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod contract;
 mod dead_letter;
+mod gate;
 mod gc;
 mod ingest;
 mod init;
@@ -52,6 +53,7 @@ pub fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fail
         Command::Promote { version, reason } => versions::promote(global, *version, reason.as_deref(), terminal),
         Command::Rollback { version, reason } => versions::rollback(global, *version, reason.as_deref(), terminal),
         Command::Explain { version } => versions::explain(global, *version, terminal),
+        Command::Gate(command) => gate::gate(global, command, terminal),
         Command::Journal(command) => journal::journal(global, command, terminal),
         Command::Plugin(command) => plugin::plugin(global, command, terminal),
         Command::DeadLetter(command) => dead_letter::dead_letter(global, command, terminal),

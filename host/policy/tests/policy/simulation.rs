@@ -71,4 +71,12 @@ fn power_is_what_the_formula_says() {
     let rows = tidegate_policy::power_rows(0.02, 0.08, 0.95, 1) as usize;
     let share = pass_share(&Dependence::Independent, not_worse, rows, 1.0, 0.0, 2000);
     assert!((0.75..0.85).contains(&share), "an equal challenger passes with {rows} rows in {share} of cases");
+    for (gain, row_count) in [(0.0, rows), (-0.01, rows), (0.01, 600), (-0.02, 4_000)] {
+        let simulated = pass_share(&Dependence::Independent, not_worse, row_count, 1.0, gain, 2000);
+        let formula = tidegate_policy::chance_to_pass(gain, -0.02, 0.08, row_count as u64, 0.05);
+        assert!(
+            (simulated - formula).abs() < 0.04,
+            "better by {gain} with {row_count} rows: {simulated} of cases, {formula} by the formula"
+        );
+    }
 }
