@@ -46,6 +46,7 @@ mod settings;
 mod strikes;
 mod terms;
 mod training;
+mod trial;
 
 pub use backoff::{BACKOFF_MS, Backoff, RETRY_AFTER_MS_MAX};
 pub use backtest::{Backtest, BacktestSettings, Mark, MarkKind, backtest};

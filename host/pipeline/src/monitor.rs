@@ -69,7 +69,7 @@ impl Pipeline {
         let open = self.stores.meta.open_run(&self.settings.id).await?.is_some();
         let moment = self.moment().await?;
         if let Some(due) = due(&self.settings.triggers, &mut state.triggers, &moment).filter(|_| !open) {
-            self.start_run(state, due.reason, writes).await?;
+            self.start_run(state, due.reason, false, writes).await?;
             return Ok(Outcome::Moved);
         }
         if state == self.state {

@@ -64,6 +64,7 @@ pub async fn import(
         looks: 0,
         decision: None,
         note: None,
+        by_hand: true,
         serving: pipeline.serving_cleaners().await?,
     };
     let version = ModelVersion {

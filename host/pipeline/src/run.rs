@@ -29,7 +29,7 @@ impl Pipeline {
             return Err(PipelineError::ManualHeld { held });
         }
         let reason = due(rules, &mut state.triggers, &moment).map_or_else(|| format!("{by} asked for it"), |due| due.reason);
-        self.start_run(state, reason, Vec::new()).await?;
+        self.start_run(state, reason, true, Vec::new()).await?;
         Ok(Outcome::Moved)
     }
 
@@ -46,6 +46,7 @@ impl Pipeline {
         &mut self,
         mut state: crate::LoopState,
         trigger: String,
+        by_hand: bool,
         mut writes: Vec<Write>,
     ) -> Result<(), PipelineError> {
         let runs = self.stores.meta.runs(&self.settings.id).await?;
@@ -63,6 +64,7 @@ impl Pipeline {
             looks: 0,
             decision: None,
             note: None,
+            by_hand,
             serving: Vec::new(),
         };
         writes.push(Write::NewRun(run.clone()));
@@ -78,7 +80,7 @@ impl Pipeline {
         let Some(run) = self.stores.meta.open_run(&self.settings.id).await? else { return Ok(Outcome::Nothing) };
         let done = match run.state {
             RunState::Queued => self.take_snapshot(&run).await,
-            RunState::Snapshotted => self.step(&run, Run { state: RunState::Training, ..run.clone() }, Vec::new()).await,
+            RunState::Snapshotted => self.to_training(&run).await,
             RunState::Training => self.train(&run).await,
             RunState::Evaluating => self.step(&run, Run { state: RunState::Gating, ..run.clone() }, Vec::new()).await,
             RunState::Gating => self.look(&run).await,

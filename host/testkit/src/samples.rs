@@ -70,6 +70,7 @@ pub fn run(id: u64) -> Run {
         looks: 0,
         decision: None,
         note: None,
+        by_hand: false,
         serving: Vec::new(),
     }
 }

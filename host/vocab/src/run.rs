@@ -87,6 +87,9 @@ pub struct Run {
     pub decision: Option<DecisionKind>,
     /// Why it failed, or ended without a decision.
     pub note: Option<String>,
+    /// Whether a person asked for it: then nothing that saves a training keeps it from one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_hand: bool,
     /// The cleaners that requests of its version will pass through; fixed with the dataset.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub serving: Vec<ServingCleaner>,

@@ -110,6 +110,7 @@ fn runs_and_versions() {
         looks: 1,
         decision: Some(DecisionKind::RollBack),
         note: None,
+        by_hand: false,
         serving: Vec::new(),
     };
     check(

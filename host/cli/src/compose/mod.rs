@@ -124,6 +124,7 @@ pub fn settings(pipeline: &PipelineConfig, rows: GateRows, failures: FailureRule
         model: pipeline.model.spec.clone(),
         window_rows: pipeline.model.window_rows,
         held_out_rows: pipeline.model.held_out_rows,
+        trial_rows: pipeline.model.trial_rows,
         triggers: pipeline.triggers.clone(),
         gate,
         ungated: false,

@@ -18,6 +18,8 @@ pub struct ModelConfig {
     pub window_rows: u64,
     /// Newest rows of the window that a gate on held-out rows keeps for itself.
     pub held_out_rows: u64,
+    /// Newest rows on which a small fit has to beat the champion before a version is trained; 0 for no such trial.
+    pub trial_rows: u64,
     /// The seed of everything random in the pipeline.
     pub seed: u64,
 }
@@ -36,13 +38,24 @@ pub(super) fn model(section: Section<'_>) -> ModelConfig {
         let hint = Some("a fifth of `window_rows` is usual".to_owned());
         section.problem(section.place("held_out_rows"), text, "as many as the window has", hint);
     }
+    let trial_rows = section.integer("trial_rows", 0..=WINDOW_ROWS_MAX).unwrap_or(0);
+    if trial_rows >= window_rows {
+        let text =
+            format!("`trial_rows` is {trial_rows} of the {window_rows} rows of the window; nothing is left for the trial to learn from");
+        section.problem(
+            section.place("trial_rows"),
+            text,
+            "as many as the window has",
+            Some("a tenth of `window_rows` is usual".to_owned()),
+        );
+    }
     let seed = section.integer("seed", 0..=u64::from(u32::MAX)).unwrap_or(0);
     // The bounds above are the model's own; this catches one that was changed there and not here.
     for issue in spec.check().into_iter().filter(|issue| !issue.key.starts_with("lags.")) {
         section.problem(section.place(issue.key), format!("{}: {issue}", section.named(issue.key)), "out of bounds", None);
     }
     section.finish();
-    ModelConfig { spec, window_rows, held_out_rows, seed }
+    ModelConfig { spec, window_rows, held_out_rows, trial_rows, seed }
 }
 
 /// `[pipeline.NAME.model.lags]`: what the model sees of earlier rows.

@@ -88,3 +88,27 @@ async fn every_decision_but_a_hold_is_an_alert() {
     assert!(found.promotions > 0);
     assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), found.promotions + found.rejections);
 }
+
+/// Rows keep coming while the world turns once: trials spare the trainings that would change nothing, and not those that do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_trial_spares_trainings_that_would_change_nothing() {
+    let with_trial = async |trial_rows: u64| {
+        let history = Arc::new(History::new(6, 3_000));
+        let store = Arc::new(MemoryStore::new());
+        let clock = Arc::new(SimulatedClock::new(Timestamp(ORIGIN_US)));
+        let stores = stores(&store, Arc::clone(&clock) as _).await;
+        let mut settings = settings(6, GateRows::Arriving);
+        (settings.ungated, settings.trial_rows) = (true, trial_rows);
+        let found = backtest(settings, plugins(&history), stores, clock, HOW, Box::new(Silent)).await.unwrap();
+        (found, store.runs(&"test".parse().unwrap()).await.unwrap())
+    };
+    let (full, _) = with_trial(0).await;
+    let (spared, runs) = with_trial(150).await;
+    let skipped: Vec<&str> = runs.iter().filter_map(|run| run.note.as_deref()).collect();
+    assert!(spared.trainings < full.trainings, "{} trainings of {}", spared.trainings, full.trainings);
+    assert_eq!(runs.len(), spared.trainings as usize + skipped.len());
+    assert!(skipped.iter().all(|note| note.starts_with("not trained: a small fit answers ")), "{skipped:?}");
+    assert!(runs.iter().filter(|run| run.note.is_some()).all(|run| run.version.is_none() && run.decision.is_none()));
+    let (accuracy, spared_accuracy) = (full.model.accuracy.unwrap(), spared.model.accuracy.unwrap());
+    assert!(spared_accuracy > accuracy - 0.03, "{spared_accuracy} with trials, {accuracy} without");
+}
