@@ -80,7 +80,7 @@ impl Pipeline {
         let Some(run) = self.stores.meta.open_run(&self.settings.id).await? else { return Ok(Outcome::Nothing) };
         let done = match run.state {
             RunState::Queued => self.take_snapshot(&run).await,
-            RunState::Snapshotted => self.to_training(&run).await,
+            RunState::Snapshotted => self.begin_training(&run).await,
             RunState::Training => self.train(&run).await,
             RunState::Evaluating => self.step(&run, Run { state: RunState::Gating, ..run.clone() }, Vec::new()).await,
             RunState::Gating => self.look(&run).await,

@@ -18,7 +18,7 @@ const EPOCHS_DIVISOR: u32 = 4;
 
 impl Pipeline {
     /// Whether a run that has its dataset goes on to training: its next transition.
-    pub(crate) async fn to_training(&mut self, run: &Run) -> Result<Outcome, PipelineError> {
+    pub(crate) async fn begin_training(&mut self, run: &Run) -> Result<Outcome, PipelineError> {
         let Some(why) = self.trial(run).await? else {
             return self.step(run, Run { state: RunState::Training, ..run.clone() }, Vec::new()).await;
         };
