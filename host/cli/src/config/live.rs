@@ -49,7 +49,7 @@ pub const KEYS: [(&str, When); 51] = [
     ("pipeline.*.gate.rows_per_class_min", When::NextRun),
     ("pipeline.*.gate.rule", When::NextRun),
     ("pipeline.*.model", When::Restart),
-    ("pipeline.*.rollout", When::Elsewhere),
+    ("pipeline.*.rollout", When::Restart),
     ("pipeline.*.source.config", When::Live),
     ("pipeline.*.source.plugin", When::Restart),
     ("pipeline.*.trigger", When::Live),
@@ -177,7 +177,7 @@ impl PipelineConfig {
             triggers: file.triggers.clone(),
             gate: file.gate.clone(),
             gate_rows: file.gate_rows,
-            rollout: file.rollout.clone(),
+            rollout: self.rollout.clone(),
             span: file.span.clone(),
         }
     }

@@ -122,6 +122,7 @@ impl HostViews {
             labels: 0,
             champion: None,
             run: None,
+            rollout: live.rollout.clone(),
             quality: live.quality.to_vec(),
             moves: Vec::new(),
             decisions: Vec::new(),

@@ -1,6 +1,6 @@
 //! A state of the host with something in every place.
 
-use tidegate_serve::{ChampionStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RunStatus, SettingsStatus, Status};
+use tidegate_serve::{ChampionStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RolloutStatus, RunStatus, SettingsStatus, Status};
 use tidegate_vocab::{DecidedBy, Decision, DecisionKind, QualityPoint, RuleVerdict, RunId, Timestamp, Verdict, VersionNo};
 
 /// 2026-01-01T00:00:00Z.
@@ -115,6 +115,15 @@ pub fn pipeline(name: &str) -> PipelineStatus {
             progress: None,
             waiting_rows: Some(84),
             looks: 2,
+        }),
+        rollout: Some(RolloutStatus {
+            version: VersionNo(4),
+            stage: "canary".into(),
+            since: days_ago(1),
+            share: 0.05,
+            requests: 412,
+            requests_needed: 1_482,
+            reason: "continues: 412 of 1,482 requests an arm in step 2 of 4".into(),
         }),
         quality: (0..60).map(quality).collect(),
         moves: vec![
