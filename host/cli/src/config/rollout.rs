@@ -35,7 +35,7 @@ pub(super) fn rollout(section: Section<'_>) -> RolloutConfig {
     section.choice("on_no_traffic", &[("hold", ())]);
     let settings = RolloutSettings {
         shadow_requests: section.integer("shadow_requests", 0..=100_000_000).unwrap_or(200),
-        agreement_min: section.number("agreement_min", 0.0..=1.0).unwrap_or(0.5),
+        agreement_min: section.number("agreement_min", 0.0..=1.0).unwrap_or(0.0),
         canary,
     };
     let answer_ms_max = section.integer("answer_ms_max", 1..=600_000).unwrap_or(1_000);

@@ -274,7 +274,13 @@ fn values_out_of_bounds_say_what_was_expected_and_found() {
         "[5",
         "",
     );
-    check("canary = [1, 5, 25, 50]", "canary = [60]", "`[pipeline.rain.rollout] canary` must be 1 to 50, found 60", "60", "");
+    check(
+        "canary = [1, 5, 25, 50]",
+        "canary = [60]",
+        "`[pipeline.rain.rollout] canary` must be a whole number from 1 to 50, found `60`",
+        "60",
+        "",
+    );
     check(
         "metrics = [\"errors\", \"latency\", \"quality\"]",
         "metrics = [\"tokens\"]",

@@ -74,13 +74,13 @@ impl Split {
     pub async fn due(&self, not_before: Instant) {
         loop {
             let has_news = *self.tally() != nothing(self.version);
-            match (self.is_urgent(), has_news) {
-                (true, _) => return,
+            match (self.is_urgent() || Instant::now() >= not_before, has_news) {
+                (true, true) => return,
                 (false, true) => tokio::select! {
                     () = tokio::time::sleep_until(not_before) => return,
                     () = self.news.notified() => {}
                 },
-                (false, false) => self.news.notified().await,
+                (_, false) => self.news.notified().await,
             }
         }
     }

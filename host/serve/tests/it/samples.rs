@@ -116,15 +116,7 @@ pub fn pipeline(name: &str) -> PipelineStatus {
             waiting_rows: Some(84),
             looks: 2,
         }),
-        rollout: Some(RolloutStatus {
-            version: VersionNo(4),
-            stage: "canary".into(),
-            since: days_ago(1),
-            share: 0.05,
-            requests: 412,
-            requests_needed: 1_482,
-            reason: "continues: 412 of 1,482 requests an arm in step 2 of 4".into(),
-        }),
+        rollout: Some(rollout()),
         quality: (0..60).map(quality).collect(),
         moves: vec![
             Move { at: days_ago(290), row: Some(1_200), from: None, to: VersionNo(1), is_rollback: false },
@@ -197,5 +189,17 @@ fn decision(kind: DecisionKind, version: u32, days: i64, reason: &str) -> Decisi
         evidence: None,
         rules: if is_operator { Vec::new() } else { rules },
         reason: reason.into(),
+    }
+}
+
+fn rollout() -> RolloutStatus {
+    RolloutStatus {
+        version: VersionNo(4),
+        stage: "canary".into(),
+        since: days_ago(1),
+        share: 0.05,
+        requests: 412,
+        requests_needed: 1_482,
+        reason: "continues: 412 of 1,482 requests an arm in step 2 of 4".into(),
     }
 }
