@@ -128,6 +128,9 @@ impl Estimates {
 
     /// Notes what came out.
     pub(crate) fn matured(&mut self, scored: &[ScoredRow], window_rows: u64) {
+        if window_rows == 0 {
+            return;
+        }
         for row in scored {
             let (Some(number), Some(truth), Some(predicted)) = (row.row, row.truth, row.predicted) else { continue };
             let after = self.windows.partition_point(|window| window.rows.0 <= number);

@@ -104,8 +104,8 @@ impl Told {
         let score = &self.estimates.score;
         if score.error.count > 0 {
             out.push_str(&format!(
-                "\nOf {} estimates whose labels have come, {} held what came out in their band; they were off by {} points on average,\n\
-                 and too {} by {}.\n",
+                "\nEstimates whose labels have come: {}, of which {} held what came out in their band; off by {} points on average,\n\
+                 too {} by {}.\n",
                 grouped(score.error.count),
                 grouped(score.within),
                 points(score.distance.mean),
