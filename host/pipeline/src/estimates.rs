@@ -4,7 +4,7 @@
 //! are there, and beside it what came out as labels arrive. The estimate may start a run; it never decides about a version.
 
 use serde::{Deserialize, Serialize};
-use tidegate_policy::{Calibrate, Cbpe, EstimateScore, Estimated, ScoredRows};
+use tidegate_policy::{Calibrate, Cbpe, EstimateScore, Estimated, QualityEstimate, ScoredRows, TriggerState};
 use tidegate_vocab::{Batch, Timestamp, VersionNo};
 
 use crate::judge::Answers;
@@ -154,7 +154,7 @@ impl Estimates {
 
 impl Pipeline {
     /// Estimates rows that have come since the last time.
-    pub(crate) async fn estimate(&mut self, estimates: &mut Estimates) -> Result<(), PipelineError> {
+    pub(crate) async fn estimate(&mut self, estimates: &mut Estimates, triggers: &mut TriggerState) -> Result<(), PipelineError> {
         let window_rows = self.settings.estimate_rows;
         if window_rows == 0 {
             return Ok(());
@@ -169,6 +169,10 @@ impl Pipeline {
             let rows = self.own_rows(from, to).await?;
             self.estimate_rows(estimates, &rows, window_rows).await?;
             estimates.estimated_row = to;
+            if let Some(whole) = estimates.windows.iter().rev().find(|window| window.estimated >= window_rows && window.rows.1 > from) {
+                let EstimateWindow { accuracy, reference, estimated: rows, .. } = *whole;
+                triggers.estimated(QualityEstimate { accuracy, reference, rows });
+            }
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ impl Pipeline {
         }
         let mut seen = Seen { rollouts: (*self.rollouts).clone(), estimates: (*self.estimates).clone() };
         // Before the labels of the same rows are looked at, or they would be known before anything was expected of them.
-        self.estimate(&mut seen.estimates).await?;
+        self.estimate(&mut seen.estimates, &mut state.triggers).await?;
         loop {
             let (scored, next_row) = self.score_matured(state.observed_row).await?;
             if next_row == state.observed_row {

@@ -75,5 +75,5 @@ pub use score::{Scores, accuracy, f1, kappa_no_change, macro_f1};
 pub use sequential::{always_valid_interval, harm_likelihood_ratio, mixture_likelihood_ratio};
 pub use statistic::{rows_counted, statistic};
 pub use trigger::{Detector, TriggerKind, TriggerRule};
-pub use trigger_state::{Due, DueReason, Moment, TriggerState, due, manual_held};
+pub use trigger_state::{Due, DueReason, Moment, QualityEstimate, TriggerState, due, manual_held};
 pub use two_sample::{TestResult, chi_squared, jensen_shannon, ks, ks_p, psi, psi_p, psi_threshold, wasserstein};

@@ -46,6 +46,13 @@ fn awaited(rule: &TriggerRule, state: &TriggerState, moment: &Moment) -> String 
             }
             None => format!("{kind}: the champion has not been compared on {} labelled rows twice yet", count(*rows)),
         },
+        TriggerKind::Estimate { drop } => match state.estimate() {
+            Some(found) => {
+                let (now, then) = (percent(found.accuracy.value), percent(found.reference));
+                format!("{kind}: accuracy was {then} and is estimated at {now}, it waits for a drop of more than {}", percent(*drop))
+            }
+            None => format!("{kind}: nothing has been estimated since the last run"),
+        },
         TriggerKind::Staleness { age } => match moment.champion_since {
             Some(since) => format!("{kind}: the champion is {age} old at {}", since.plus_micros(age.micros)),
             None => format!("{kind}: there is no champion yet"),

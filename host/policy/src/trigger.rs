@@ -61,6 +61,11 @@ pub enum TriggerKind {
         /// Labelled rows of the beginning, and of the end, that are compared.
         rows: u64,
     },
+    /// The champion seems to be less accurate than when it was judged, before labels come.
+    Estimate {
+        /// By how much, as a share, beyond the estimate's band.
+        drop: f64,
+    },
     /// The champion has served for long.
     Staleness {
         /// How long.
@@ -117,6 +122,7 @@ impl TriggerKind {
             TriggerKind::Labels { .. } => "labels",
             TriggerKind::Error { .. } => "error",
             TriggerKind::Quality { .. } => "quality",
+            TriggerKind::Estimate { .. } => "estimate",
             TriggerKind::Staleness { .. } => "staleness",
             TriggerKind::Code => "code",
             TriggerKind::Webhook { .. } => "webhook",

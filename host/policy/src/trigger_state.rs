@@ -15,7 +15,7 @@ use crate::quality_drop::QualityDrop;
 use crate::sentence::{count, percent};
 use crate::trigger::next_occurrence;
 use crate::watcher::{Alarm, Watcher};
-use crate::{Detector, TriggerKind, TriggerRule};
+use crate::{Detector, Estimated, TriggerKind, TriggerRule};
 
 /// What the triggers of one pipeline have seen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -55,8 +55,22 @@ pub struct TriggerState {
     /// Runs that started within the last day, oldest first.
     #[serde(default)]
     starts: Vec<Timestamp>,
+    /// The newest estimate of the champion's quality since the last run started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    estimated: Option<QualityEstimate>,
     /// One entry a rule that has a memory of its own.
     memories: Vec<RuleMemory>,
+}
+
+/// What a champion's answers to some rows seem to be worth.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct QualityEstimate {
+    /// The estimated share of right answers.
+    pub accuracy: Estimated,
+    /// The share that was right when the champion was judged.
+    pub reference: f64,
+    /// Rows that were estimated.
+    pub rows: u64,
 }
 
 /// What one rule remembers; found again by the rule's content, so that editing one rule leaves the others' memory alone.
@@ -170,6 +184,11 @@ impl TriggerState {
         }
     }
 
+    /// The quality of a whole window of rows was estimated.
+    pub fn estimated(&mut self, estimate: QualityEstimate) {
+        self.estimated = Some(estimate);
+    }
+
     /// A person asked for a run.
     pub fn requested(&mut self, by: &str) {
         self.requested_by = Some(by.to_owned());
@@ -188,7 +207,7 @@ impl TriggerState {
         (self.rows_at_previous_start, self.rows_at_start) = (self.rows_at_start, self.rows);
         (self.labels_at_previous_start, self.labels_at_start) = (self.labels_at_start, self.labels);
         (self.event_time_at_previous_start, self.event_time_at_start) = (self.event_time_at_start, self.event_time);
-        self.requested_by = None;
+        (self.requested_by, self.estimated) = (None, None);
         self.posted.clear();
         self.code_at_start = moment.code;
         self.starts.retain(|start| start.plus_micros(DAY_US) > now);
@@ -212,7 +231,7 @@ impl TriggerState {
         self.ended = Some((self.rows, now));
         match decision {
             Some(DecisionKind::Promote | DecisionKind::RollBack) => {
-                self.rejections = 0;
+                (self.rejections, self.estimated) = (0, None);
                 // Another model answers from here on; its errors are a stream of their own.
                 for memory in &mut self.memories {
                     let RuleMemory { detector, quality, .. } = RuleMemory::new(&memory.rule);
@@ -252,6 +271,11 @@ impl TriggerState {
     /// What a rule about quality has seen.
     pub(crate) fn quality(&self, rule: &TriggerRule) -> Option<&QualityDrop> {
         self.recalled(rule)?.quality.as_ref()
+    }
+
+    /// The newest estimate.
+    pub(crate) fn estimate(&self) -> Option<QualityEstimate> {
+        self.estimated
     }
 
     /// The share of wrong predictions that an error rule looks at, and of how many.
@@ -361,6 +385,19 @@ impl TriggerState {
                     count(*rows)
                 );
                 (found.at_least > *drop).then(|| format!("{said}, by {least} at least; more than {} was awaited", percent(*drop)))
+            }
+            TriggerKind::Estimate { drop } => {
+                let QualityEstimate { accuracy, reference, rows } = self.estimated?;
+                let (low, high) = accuracy.band;
+                let said = format!(
+                    "accuracy is estimated at {} ({} to {}) over the newest {} rows and was {} when the champion was judged",
+                    percent(accuracy.value),
+                    percent(low),
+                    percent(high),
+                    count(rows),
+                    percent(reference)
+                );
+                (high < reference - drop).then(|| format!("{said}; a drop of more than {} was awaited", percent(*drop)))
             }
             TriggerKind::Staleness { age } => {
                 let since = moment.champion_since?;

@@ -161,6 +161,7 @@ fn trigger(trigger: &TriggerRule) -> String {
         TriggerKind::Labels { new_labels } => format!("every {} labels", grouped(*new_labels)),
         TriggerKind::Error { detector } => format!("errors change ({})", detector.word()),
         TriggerKind::Quality { drop, .. } => format!("accuracy falls by more than {drop}"),
+        TriggerKind::Estimate { drop } => format!("estimated accuracy falls by more than {drop}"),
         TriggerKind::Staleness { age } => format!("the champion is {age} old"),
         TriggerKind::Code => "cleaners change".to_owned(),
         TriggerKind::Webhook { name } => format!("webhook `{name}`"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_pipeline::{Backtest as Found, BacktestSettings, MarkKind, Observer, backtest};
-use tidegate_policy::{GateRows, Scores};
+use tidegate_policy::{GateRows, Scores, TriggerKind};
 use tidegate_sandbox::Sandbox;
 use tidegate_store::StateFolder;
 use tidegate_vocab::{Clock, Decision, Run, Seed, SimulatedClock, Timestamp};
@@ -87,8 +87,10 @@ fn one(
         let mut settings = compose::settings(chosen, GateRows::Arriving, config.plugins.failures);
         settings.seed = Seed(seed);
         settings.ungated = options.no_gate;
-        // Nobody asks a backtest what it expected; it knows what came out.
-        settings.estimate_rows = 0;
+        if !settings.triggers.iter().any(|rule| matches!(rule.kind, TriggerKind::Estimate { .. })) {
+            // Nobody asks a backtest what it expected; it knows what came out.
+            settings.estimate_rows = 0;
+        }
         let step_rows = u32::try_from(config.backtest.step_rows).unwrap_or(u32::MAX);
         let how = BacktestSettings { step_rows, warmup_share: config.backtest.warmup_share };
         let watch = Box::new(Watch {

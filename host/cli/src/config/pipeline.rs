@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 use tidegate_pipeline::DamageBounds;
-use tidegate_policy::{Gate, TriggerRule};
+use tidegate_policy::{Gate, TriggerKind, TriggerRule};
 use tidegate_vocab::limits::ROWS_DROPPED_SHARE_MAX;
 use tidegate_vocab::{Contract, PipelineId, PluginName};
 
@@ -106,6 +106,10 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
     let rows_given = section.section("gate").is_some_and(|table| table.has("rows"));
     let rollout = section.section("rollout").map(rollout::rollout);
     let estimate = estimate::estimate(&section);
+    if estimate.window_rows == 0 && triggers.iter().any(|rule| matches!(rule.kind, TriggerKind::Estimate { .. })) {
+        let message = format!("`[{}.estimate] window_rows` is 0, and a trigger waits for an estimate", section.path);
+        section.problem(section.place("estimate"), message, "nothing is estimated", Some("500 is usual".to_owned()));
+    }
     let span = section.span.clone();
     if let Some(contract) = &contract {
         label_among_columns(&section, contract);

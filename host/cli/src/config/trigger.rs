@@ -8,8 +8,8 @@ use super::value::parse_duration_us;
 const ROWS_MAX: u64 = 1_000_000_000;
 /// Rows that a rule about quality keeps in memory.
 const QUALITY_ROWS_MAX: u64 = 100_000;
-const KINDS: [&str; 11] =
-    ["schedule", "volume", "growth", "watermark", "labels", "error", "quality", "staleness", "code", "webhook", "manual"];
+const KINDS: [&str; 12] =
+    ["schedule", "volume", "growth", "watermark", "labels", "error", "quality", "estimate", "staleness", "code", "webhook", "manual"];
 const DETECTORS: [(&str, Detector); 5] = [
     ("adwin", Detector::Adwin),
     ("ddm", Detector::Ddm),
@@ -41,6 +41,7 @@ pub(super) fn trigger(section: Section<'_>) -> Option<TriggerRule> {
         }
         "error" => Some(error(&section)),
         "quality" => quality(&section),
+        "estimate" => estimate(&section),
         "staleness" => {
             let age = needed_period(&section, "age", "how long a champion may serve", "age = \"90d\"");
             age.map(|age| TriggerKind::Staleness { age })
@@ -104,6 +105,13 @@ fn quality(section: &Section<'_>) -> Option<TriggerKind> {
     }
     let (drop, rows) = (section.number("drop", 0.0..=1.0), section.integer("rows", 30..=QUALITY_ROWS_MAX));
     Some(TriggerKind::Quality { drop: drop?, rows: rows? })
+}
+
+fn estimate(section: &Section<'_>) -> Option<TriggerKind> {
+    if !section.has("drop") {
+        section.missing("drop", "by how much estimated accuracy may fall, beyond its band", "drop = 0.02");
+    }
+    section.number("drop", 0.0..=1.0).map(|drop| TriggerKind::Estimate { drop })
 }
 
 fn webhook(section: &Section<'_>) -> Option<TriggerKind> {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a rule that does not load should fail its test")]
 
-use tidegate_policy::{Due, Moment, TriggerRule, TriggerState, due};
+use tidegate_policy::{Due, Estimated, Moment, QualityEstimate, TriggerRule, TriggerState, due};
 use tidegate_vocab::{DecisionKind, Digest, Timestamp};
 
 const HOUR: i64 = 3_600_000_000;
@@ -13,6 +13,8 @@ enum Step {
     Errors(Vec<bool>),
     /// So many labels became known.
     Labels(u64),
+    /// A window of 500 rows is estimated at this share, five points less and more, and the champion was judged at that one.
+    Estimated(f64, f64),
     /// Rows reach up to this hour.
     Reach(i64),
     Asked,
@@ -41,6 +43,10 @@ fn check(rules: &[&str], story: Vec<Step>) {
             Step::Rows(rows) => state.rows_committed(rows),
             Step::Errors(wrong) => state.errors_matured(&rules, &wrong),
             Step::Labels(labels) => state.labels_matured(labels),
+            Step::Estimated(value, reference) => {
+                let accuracy = Estimated { value, band: (value - 0.05, value + 0.05) };
+                state.estimated(QualityEstimate { accuracy, reference, rows: 500 });
+            }
             Step::Reach(hour) => state.event_time_reached(Timestamp(hour * HOUR)),
             Step::Asked => state.requested("ada"),
             Step::Posted(name) => state.posted(name),
@@ -284,6 +290,37 @@ fn labels_count_and_count_again_after_a_failure() {
             Step::Due(1, enough),
         ],
     );
+}
+
+#[test]
+fn an_estimate_has_to_fall_beyond_its_band() {
+    let fell = "accuracy is estimated at 72.0 % (67.0 % to 77.0 %) over the newest 500 rows and was 80.0 % when the champion was judged; \
+                a drop of more than 2.0 % was awaited";
+    check(
+        &["kind = \"estimate\"\ndrop = 0.02"],
+        vec![
+            Step::Due(0, None),
+            Step::Estimated(0.74, 0.80),
+            Step::Due(0, None),
+            Step::Estimated(0.72, 0.80),
+            Step::Due(0, Some(fell)),
+            Start(0),
+            Step::Due(0, None),
+            Step::Estimated(0.72, 0.80),
+            End(1, Some(DecisionKind::Reject)),
+            Step::Due(1, Some(fell)),
+            End(2, Some(DecisionKind::Promote)),
+            Step::Due(2, None),
+        ],
+    );
+    let outlook = |state: &TriggerState| {
+        let rule: TriggerRule = toml::from_str("kind = \"estimate\"\ndrop = 0.02").unwrap();
+        tidegate_policy::outlook(&[rule], state, &Moment::at(Timestamp(0))).remove(0)
+    };
+    let mut state = TriggerState::new();
+    assert_eq!(outlook(&state), "estimate: nothing has been estimated since the last run");
+    state.estimated(QualityEstimate { accuracy: Estimated { value: 0.8, band: (0.7, 0.9) }, reference: 0.81, rows: 500 });
+    assert_eq!(outlook(&state), "estimate: accuracy was 81.0 % and is estimated at 80.0 %, it waits for a drop of more than 2.0 %");
 }
 
 #[test]
