@@ -7,6 +7,7 @@
 //! | mean of zeros and ones, `superior` | McNemar's exact mid-p | Tango's score interval at the effective number of rows |
 //! | mean of zeros and ones, `non-inferior` | Tango's score interval | the same |
 //! | mean of zeros and ones, `lower-bound`, `upper-bound` | Wilson's interval | Wilson's at the effective number of rows |
+//! | area under the ROC curve, but `ratio-upper` | DeLong's | DeLong's at the effective number of rows |
 //! | anything else with terms | paired bootstrap | paired bootstrap of blocks or of clusters |
 //! | a number without terms, bounds only | the number itself | the number itself |
 //!
@@ -19,9 +20,12 @@
 use tidegate_vocab::{MetricTerms, RuleVerdict, Terms, Verdict};
 
 use crate::bootstrap::percentile_bounds;
+use crate::delong::{DeLong, Placements};
+use crate::estimator::{Combine, Estimator};
 use crate::interval::{mcnemar_mid_p, tango, wilson};
 use crate::sentence::{count, number, percent};
 use crate::statistic::{Prepared, dot, has_rows, kind_of, rows_counted};
+use crate::sums::Columns;
 use crate::{Against, Dependence, Gate, JudgeError, JudgeInput, Rule, Test};
 
 /// Clusters below which resampling them says nothing about their spread.
@@ -52,7 +56,12 @@ pub(crate) struct Comparison<'a> {
     /// For two means: the paired differences in favour of the challenger, and 1 where a row counts. The difference of two means
     /// over the same rows is the mean difference, at half the work.
     paired: Option<(Vec<f64>, Vec<f64>)>,
+    /// For rankings: the placements of the challenger and of the other, where both classes occur twice.
+    placements: Option<(Placements, Option<Placements>)>,
+    /// Rows that count.
     rows: u64,
+    /// All rows of the decision.
+    all_rows: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -107,40 +116,60 @@ impl<'a> Comparison<'a> {
             counts: counts_of(&challenger.terms, chosen.map(|(_, other)| &other.terms), &counted, sign),
             challenger: Prepared::of(&challenger.terms, &counted),
             other: chosen.map(|(against, other)| (against, Prepared::of(&other.terms, &counted))),
+            placements: placements_of(&challenger.terms, chosen.map(|(_, other)| &other.terms), &counted),
             paired: chosen.and_then(|(_, other)| paired_differences(rule, &challenger.terms, &other.terms, &counted, sign)),
             without_other: chosen.is_none() && rule.against != Against::Bound,
             rows: row_count,
+            all_rows: rows,
         })
     }
 
-    /// Whether the bootstrap has to run for this rule.
-    pub(crate) fn needs_resampling(&self, dependence: &Dependence) -> bool {
-        let settled = self.without_other || matches!(self.challenger, Prepared::Opaque(_));
-        !settled && (self.counts.is_none() || *dependence != Dependence::Independent)
+    /// How the estimate follows from the sums of a resample; `None` where nothing has to be resampled.
+    pub(crate) fn estimator<'s>(&'s self, dependence: &Dependence, columns: &mut Columns<'s>) -> Option<Estimator<'s>> {
+        let is_settled = self.without_other || matches!(self.challenger, Prepared::Opaque(_));
+        let has_closed_form = self.counts.is_some() || self.delong().is_some();
+        if is_settled || has_closed_form && *dependence == Dependence::Independent {
+            return None;
+        }
+        if let Some((differences, counted)) = &self.paired {
+            return Some(Estimator::paired(differences, counted, columns));
+        }
+        let placements = self.placements.as_ref();
+        let own = (&self.challenger, placements.map(|(own, _)| own));
+        let other = self.other.as_ref().map(|(_, other)| (other, placements.and_then(|(_, other)| other.as_ref())));
+        Estimator::new(own, other, self.combine(), self.all_rows, columns)
     }
 
-    /// What is tested, with each row counted `weights` times: a value, a ratio, or a difference in favour of the challenger.
-    pub(crate) fn estimate(&self, weights: &[f64]) -> Option<f64> {
-        if let Some((differences, counted)) = &self.paired {
-            let rows = dot(weights, counted);
-            return (rows > 0.0).then(|| dot(weights, differences) / rows).filter(|difference| !difference.is_nan());
+    fn combine(&self) -> Combine {
+        match self.rule.test {
+            Test::RatioUpper { .. } => Combine::Ratio,
+            _ => Combine::Difference { sign: self.sign },
         }
-        let challenger = self.challenger.value(weights)?;
+    }
+
+    /// The areas under the ROC curve with their covariance, for a rule about one or about their difference.
+    fn delong(&self) -> Option<DeLong> {
+        let (own, other) = self.placements.as_ref()?;
+        let is_ratio = matches!(self.rule.test, Test::RatioUpper { .. });
+        (!is_ratio).then(|| DeLong::of(own, other.as_ref().unwrap_or(own)))
+    }
+
+    /// What is tested, with each row counted once: a value, a ratio, or a difference in favour of the challenger.
+    fn estimate(&self) -> Option<f64> {
+        let weights = vec![1.0; self.all_rows];
+        if let Some((differences, counted)) = &self.paired {
+            let rows = dot(&weights, counted);
+            return (rows > 0.0).then(|| dot(&weights, differences) / rows).filter(|difference| !difference.is_nan());
+        }
+        let challenger = self.challenger.value(&weights)?;
         let Some((_, other)) = &self.other else { return Some(challenger) };
-        let other = other.value(weights)?;
-        let estimate = match self.rule.test {
-            // A ratio to nothing is no ratio, and one to a negative number turns the rule round.
-            Test::RatioUpper { .. } if other <= 0.0 => return None,
-            Test::RatioUpper { .. } => challenger / other,
-            _ => self.sign * (challenger - other),
-        };
-        (!estimate.is_nan()).then_some(estimate)
+        self.combine().of(challenger, other.value(&weights)?)
     }
 
     /// The rule's verdict.
     pub(crate) fn conclude(&self, gate: &Gate, alpha: f64, obstacle: Option<&str>, resampled: &Resampled) -> RuleVerdict {
-        let weights = vec![1.0; self.weight_rows()];
-        let (challenger, estimate) = (self.challenger.value(&weights), self.estimate(&weights));
+        let weights = vec![1.0; self.all_rows];
+        let (challenger, estimate) = (self.challenger.value(&weights), self.estimate());
         let other = self.other.as_ref().and_then(|(_, other)| other.value(&weights));
         let verdict = RuleVerdict {
             rule: self.rule.id.clone(),
@@ -197,10 +226,32 @@ impl<'a> Comparison<'a> {
         if matches!(gate.dependence, Dependence::Cluster(_)) && resampled.units < CLUSTERS_MIN {
             return Err(format!("there are {} clusters and {CLUSTERS_MIN} are needed", resampled.units));
         }
-        match self.counts {
-            Some(counts) => self.proportion_bounds(gate, alpha, resampled, counts),
-            None => bootstrap_bounds(gate, alpha, resampled, estimate),
+        match (self.counts, self.delong()) {
+            (Some(counts), _) => self.proportion_bounds(gate, alpha, resampled, counts),
+            (None, Some(delong)) => self.area_bounds(gate, alpha, resampled, delong),
+            (None, None) => bootstrap_bounds(gate, alpha, resampled, estimate),
         }
+    }
+
+    fn area_bounds(&self, gate: &Gate, alpha: f64, resampled: &Resampled, delong: DeLong) -> Result<Bounds, String> {
+        let variance = if self.other.is_some() { delong.variance() } else { delong.covariance[0][0] };
+        if variance <= 0.0 {
+            let what = if self.other.is_some() { "both rank all pairs alike" } else { "all pairs are ranked alike" };
+            return Err(format!("the rows do not vary: {what}"));
+        }
+        let is_independent = gate.dependence == Dependence::Independent;
+        let effect = if is_independent { None } else { Some(design_effect(variance, resampled, self.rows as f64)?) };
+        let delong = delong.inflated(effect.unwrap_or(1.0));
+        let (low, high) = match (&self.other, self.sign > 0.0) {
+            (None, _) => delong.area_bounds(alpha),
+            (Some(_), true) => delong.difference_bounds(alpha),
+            (Some(_), false) => {
+                let (low, high) = delong.difference_bounds(alpha);
+                (-high, -low)
+            }
+        };
+        let method = if is_independent { "delong" } else { "delong-effective-rows" };
+        Ok(Bounds { method, low, high, p: None, effect })
     }
 
     fn proportion_bounds(&self, gate: &Gate, alpha: f64, resampled: &Resampled, counts: Counts) -> Result<Bounds, String> {
@@ -287,15 +338,6 @@ impl<'a> Comparison<'a> {
             (_, wanted) => wanted.word().into(),
         }
     }
-
-    fn weight_rows(&self) -> usize {
-        match &self.challenger {
-            Prepared::Fractions(classes) => classes.iter().map(|(values, _)| values.len()).max().unwrap_or(0),
-            Prepared::Quantile { sorted, .. } => sorted.iter().map(|(row, _)| *row as usize + 1).max().unwrap_or(0),
-            Prepared::Ranking { sorted } => sorted.iter().map(|(row, _, _)| *row as usize + 1).max().unwrap_or(0),
-            Prepared::Opaque(_) => 0,
-        }
-    }
 }
 
 /// Percentile bounds of the resampled estimates.
@@ -350,6 +392,20 @@ fn counts_of(challenger: &Terms, other: Option<&Terms>, counted: &[bool], sign: 
         counts.losses += u64::from(sign * (own - other) < 0.0);
     }
     Some(counts)
+}
+
+/// The placements of two rankings on the rows that count.
+fn placements_of(own: &Terms, other: Option<&Terms>, counted: &[bool]) -> Option<(Placements, Option<Placements>)> {
+    let of = |terms: &Terms| {
+        let Terms::Ranking { values, labels } = terms else { return None };
+        let rows = || values.iter().zip(labels).zip(counted).filter(|(_, counted)| **counted);
+        let values: Vec<f64> = rows().map(|((value, _), _)| *value).collect();
+        Placements::new(&rows().map(|((_, label), _)| *label).collect::<Vec<_>>(), &values)
+    };
+    match other {
+        Some(other) => Some((of(own)?, Some(of(other)?))),
+        None => Some((of(own)?, None)),
+    }
 }
 
 /// The differences of two means row by row; `None` for other terms and for ratios.

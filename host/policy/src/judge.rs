@@ -10,13 +10,16 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tidegate_vocab::{DecisionKind, MetricTerms, RuleVerdict, Seed, Verdict};
 
 use crate::bootstrap::Resampling;
 use crate::comparison::{Comparison, Resampled};
+use crate::estimator::Estimator;
 use crate::look::{alpha_per_look, rows_min};
 use crate::sentence::count;
+use crate::sums::Columns;
 use crate::{Against, Dependence, Gate, JudgeError, Test};
 
 /// What a gate is judged on: one entry a row in every list, in the order of event time.
@@ -74,10 +77,9 @@ pub fn judge(gate: &Gate, look: u32, evidence: &JudgeInput<'_>) -> Result<GateVe
     {
         return Err(JudgeError::Clusters { column: column.clone(), rows, found: evidence.clusters.len() });
     }
-    let comparisons = gate.rules.iter().map(|rule| Comparison::new(rule, evidence)).collect::<Result<Vec<_>, _>>()?;
+    let comparisons = gate.rules.par_iter().map(|rule| Comparison::new(rule, evidence)).collect::<Result<Vec<_>, _>>()?;
     let obstacle = obstacle(gate, evidence);
-    let needs_weights = obstacle.is_none() && comparisons.iter().any(|comparison| comparison.needs_resampling(&gate.dependence));
-    let resampled = if needs_weights { resample(gate, evidence, &comparisons) } else { vec![Resampled::default(); comparisons.len()] };
+    let resampled = if obstacle.is_none() { resample(gate, evidence, &comparisons) } else { vec![Resampled::default(); comparisons.len()] };
     let alpha = alpha_per_look(gate);
     let mut rules = Vec::with_capacity(comparisons.len());
     for (comparison, resampled) in comparisons.iter().zip(&resampled) {
@@ -86,15 +88,22 @@ pub fn judge(gate: &Gate, look: u32, evidence: &JudgeInput<'_>) -> Result<GateVe
     Ok(decide(gate, look, evidence, rules))
 }
 
-/// The estimates of every comparison under every resample: one pass over one set of weights.
+/// The estimates of every comparison under every resample: one pass over one set of draws.
 fn resample(gate: &Gate, evidence: &JudgeInput<'_>, comparisons: &[Comparison<'_>]) -> Vec<Resampled> {
+    let mut columns = Columns::default();
+    let estimators: Vec<_> = comparisons.iter().map(|comparison| comparison.estimator(&gate.dependence, &mut columns)).collect();
     let resampling = Resampling::new(evidence.labels.len(), &gate.dependence, evidence.clusters, gate.resamples, evidence.seed);
-    let estimate = |comparison: &Comparison<'_>, weights: &[f64]| -> Option<f64> {
-        if comparison.needs_resampling(&gate.dependence) { comparison.estimate(weights) } else { None }
+    let needed: Vec<&Estimator<'_>> = estimators.iter().flatten().collect();
+    let with_counts = needed.iter().any(|estimator| estimator.needs_counts());
+    let of_all = |sums: &[f64], counts: &[u32]| -> Vec<_> { needed.iter().map(|one| one.estimate(sums, counts)).collect() };
+    let estimates = if needed.is_empty() { Vec::new() } else { columns.map(&resampling, with_counts, of_all) };
+    let mut place = 0..;
+    let of_one = |estimator: &Option<Estimator<'_>>| {
+        let place = estimator.as_ref().and_then(|_| place.next());
+        let estimates = place.map_or_else(Vec::new, |place: usize| estimates.iter().map(|row| row[place]).collect());
+        Resampled { estimates, units: resampling.units() }
     };
-    let estimates = resampling.map(|weights| comparisons.iter().map(|one| estimate(one, weights)).collect::<Vec<_>>());
-    let column = |index: usize| -> Vec<Option<f64>> { estimates.iter().map(|row| row[index]).collect() };
-    (0..comparisons.len()).map(|index| Resampled { estimates: column(index), units: resampling.units() }).collect()
+    estimators.iter().map(of_one).collect()
 }
 
 /// Why nothing can be concluded from these rows by any rule.

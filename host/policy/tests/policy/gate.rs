@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a gate that cannot be judged should fail its test")]
 
 use proptest::prelude::*;
-use tidegate_policy::{Against, Dependence, GateVerdict, JudgeError, RowsMin, Test, judge, next_look, rows_for_look, was_superior};
+use tidegate_policy::{Against, DeLong, Dependence, GateVerdict, JudgeError, RowsMin, Test, judge, next_look, rows_for_look, was_superior};
 use tidegate_vocab::{DecisionKind, Seed, Terms, Verdict};
 
 use crate::cases::{Evidence, cost, gate, metric, paired, right, rule};
@@ -97,6 +97,38 @@ fn other_metrics_use_the_bootstrap() {
     check(p95, Test::RatioUpper { ratio_max: 1.10 }, -0.4, Pass);
     check(p95, Test::RatioUpper { ratio_max: 1.10 }, 3.0, Fail);
     check(mean, Test::RatioUpper { ratio_max: 1.10 }, 0.67, Inconclusive);
+}
+
+#[test]
+fn rankings_use_delong() {
+    let labels: Vec<u8> = (0..600).map(|row| u8::from(row / 20 % 3 == 0)).collect();
+    // Scores that rise with the label by so much, in stretches of `run` rows that err together.
+    let scores = |gain: f64, run: usize| -> Vec<f64> {
+        let noise = |row: usize| ((row / run * 7919) % 997) as f64 / 997.0;
+        labels.iter().enumerate().map(|(row, label)| gain * f64::from(*label) + noise(row)).collect()
+    };
+    let ranking = |values: &[f64]| metric("auroc", Terms::Ranking { values: values.to_vec(), labels: labels.clone() });
+    let judged = |dependence: Dependence, own: &[f64], other: &[f64], test: Test| {
+        let against = if matches!(test, Test::LowerBound { .. }) { Against::Bound } else { Against::Champion };
+        let evidence = Evidence::new(600, vec![ranking(own)], vec![(Against::Champion, vec![ranking(other)])]);
+        judge(&gate(dependence, vec![rule("auroc", against, test)]), 1, &evidence.input()).unwrap().rules[0].clone()
+    };
+    let (better, worse) = (scores(0.7, 1), scores(0.4, 20));
+    let delong = DeLong::new(&labels, &better, &worse).unwrap();
+    let found = judged(Dependence::Independent, &better, &worse, Test::Superior);
+    assert_eq!((found.verdict, found.method.as_str()), (Verdict::Pass, "delong"), "{found:?}");
+    assert_eq!(found.interval, Some(delong.difference_bounds(0.05)));
+    let found = judged(Dependence::Independent, &better, &worse, Test::LowerBound { bound: 0.5 });
+    assert_eq!((found.verdict, found.interval), (Verdict::Pass, Some(delong.area_bounds(0.05))), "{found:?}");
+    let found = judged(Dependence::Time, &worse, &better, Test::Superior);
+    assert_eq!((found.verdict, found.method.as_str()), (Verdict::Fail, "delong-effective-rows"), "{found:?}");
+    let width = |interval: Option<(f64, f64)>| interval.map(|(low, high)| high - low).unwrap();
+    let independent = delong.difference_bounds(0.05);
+    assert!(width(found.interval) > 1.5 * width(Some(independent)), "stretches of 20 rows weigh as one: {found:?} {independent:?}");
+    let found = judged(Dependence::Time, &better, &worse, Test::RatioUpper { ratio_max: 1.5 });
+    assert_eq!((found.verdict, found.method.as_str()), (Verdict::Pass, "paired-block-bootstrap"), "{found:?}");
+    let found = judged(Dependence::Time, &better, &better, NOT_WORSE);
+    assert_eq!(found.reason, "inconclusive: the rows do not vary: both rank all pairs alike");
 }
 
 #[test]
