@@ -15,6 +15,9 @@ use tidegate_vocab::Seed;
 use crate::Dependence;
 use crate::interval::normal_quantile;
 
+/// Groups that the jackknife leaves out in turn: enough for a skewness, and few passes over the rows.
+const JACKKNIFE_GROUPS_MAX: usize = 200;
+
 /// How the rows of one decision are resampled.
 #[derive(Debug, Clone)]
 pub struct Resampling {
@@ -97,6 +100,20 @@ impl Resampling {
             }
         }
         counts
+    }
+
+    /// The rows of [`JACKKNIFE_GROUPS_MAX`] groups of units at most: neighbours, or clusters. Each is left out once by the jackknife.
+    pub(crate) fn groups(&self) -> Vec<Vec<u32>> {
+        let groups_of = |units: usize| units.clamp(1, JACKKNIFE_GROUPS_MAX);
+        let mut groups = vec![Vec::new(); groups_of(self.units())];
+        let count = groups.len();
+        match &self.scheme {
+            Scheme::Clusters { members } => {
+                members.iter().enumerate().for_each(|(cluster, rows)| groups[cluster * count / members.len()].extend(rows));
+            }
+            _ => (0..self.rows).for_each(|row| groups[row * count / self.rows].push(row as u32)),
+        }
+        groups
     }
 
     fn as_weights(&self, drawn: &[u32]) -> Vec<f64> {

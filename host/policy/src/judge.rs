@@ -12,15 +12,16 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use tidegate_vocab::{DecisionKind, MetricTerms, RuleVerdict, Seed, Verdict};
+use tidegate_vocab::{DecisionKind, MetricTerms, RuleVerdict, Seed, Terms, Verdict};
 
 use crate::bootstrap::Resampling;
 use crate::comparison::{Comparison, Resampled};
 use crate::estimator::Estimator;
 use crate::look::{alpha_per_look, rows_min};
-use crate::sentence::count;
+use crate::sentence::{count, percent};
+use crate::slice::{Slice, correct_failures, slices_of};
 use crate::sums::Columns;
-use crate::{Against, Dependence, Gate, JudgeError, Test};
+use crate::{Against, Dependence, Gate, Interval, JudgeError, Rule, SliceRows, Test};
 
 /// What a gate is judged on: one entry a row in every list, in the order of event time.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,10 @@ pub struct JudgeInput<'a> {
     pub class_count: usize,
     /// The cluster number of each row; empty unless the gate declares clusters.
     pub clusters: &'a [u32],
+    /// The values of the columns that the gate judges apart.
+    pub slices: &'a BTreeMap<String, SliceRows>,
+    /// Share of the rows between the first and the last one whose label has come; `None` where nobody counted.
+    pub maturity: Option<f64>,
     /// The challenger's metrics.
     pub challenger: &'a [MetricTerms],
     /// The metrics of whom it is compared with, on the same rows; without [`Against::Champion`] on a first run.
@@ -77,15 +82,40 @@ pub fn judge(gate: &Gate, look: u32, evidence: &JudgeInput<'_>) -> Result<GateVe
     {
         return Err(JudgeError::Clusters { column: column.clone(), rows, found: evidence.clusters.len() });
     }
-    let comparisons = gate.rules.par_iter().map(|rule| Comparison::new(rule, evidence)).collect::<Result<Vec<_>, _>>()?;
+    let slices: Vec<Slice> = gate.slices.iter().flat_map(|rule| slices_of(rule, evidence.slices.get(&rule.column))).collect();
+    let comparisons = comparisons(gate, &slices, evidence)?;
     let obstacle = obstacle(gate, evidence);
     let resampled = if obstacle.is_none() { resample(gate, evidence, &comparisons) } else { vec![Resampled::default(); comparisons.len()] };
     let alpha = alpha_per_look(gate);
-    let mut rules = Vec::with_capacity(comparisons.len());
-    for (comparison, resampled) in comparisons.iter().zip(&resampled) {
-        rules.push(comparison.conclude(gate, alpha, obstacle.as_deref(), resampled));
+    let conclude = |index: usize, alpha: f64| comparisons[index].conclude(gate, alpha, obstacle.as_deref(), &resampled[index]);
+    let mut rules: Vec<RuleVerdict> = (0..comparisons.len()).map(|index| conclude(index, alpha)).collect();
+    let mut first = gate.rules.len();
+    while first < comparisons.len() {
+        let of_rule = comparisons[first..].iter().take_while(|other| other.is_about(&comparisons[first])).count();
+        let fails_at = |index: usize, level: f64| conclude(first + index, level).verdict == Verdict::Fail;
+        correct_failures(&mut rules[first..first + of_rule], alpha, fails_at);
+        first += of_rule;
     }
-    Ok(decide(gate, look, evidence, rules))
+    let mut too_good = Vec::new();
+    for (comparison, verdict) in comparisons.iter().zip(&mut rules) {
+        if let Some(reason) = comparison.suspicion(verdict) {
+            (verdict.verdict, verdict.reason) = (Verdict::Inconclusive, reason);
+            too_good.push(format!("`{}`", verdict.rule));
+        }
+    }
+    Ok(decide(gate, look, evidence, rules, &too_good))
+}
+
+/// The rules on all rows in the gate's order, then each that is judged in slices on every one of them.
+fn comparisons<'a>(gate: &'a Gate, slices: &'a [Slice], evidence: &JudgeInput<'_>) -> Result<Vec<Comparison<'a>>, JudgeError> {
+    let whole = gate.rules.iter().map(|rule| (rule, None));
+    let has_rows = |rule: &&Rule| {
+        let of_rule = |terms: &&MetricTerms| terms.metric.name == rule.metric;
+        evidence.challenger.iter().find(of_rule).is_some_and(|terms| !matches!(terms.terms, Terms::Opaque { .. }))
+    };
+    let sliced = gate.rules.iter().filter(|rule| rule.test.is_sliced()).filter(has_rows);
+    let wanted: Vec<_> = whole.chain(sliced.flat_map(|rule| slices.iter().map(move |slice| (rule, Some(slice))))).collect();
+    wanted.into_par_iter().map(|(rule, slice)| Comparison::new(rule, slice, evidence)).collect()
 }
 
 /// The estimates of every comparison under every resample: one pass over one set of draws.
@@ -97,11 +127,15 @@ fn resample(gate: &Gate, evidence: &JudgeInput<'_>, comparisons: &[Comparison<'_
     let with_counts = needed.iter().any(|estimator| estimator.needs_counts());
     let of_all = |sums: &[f64], counts: &[u32]| -> Vec<_> { needed.iter().map(|one| one.estimate(sums, counts)).collect() };
     let estimates = if needed.is_empty() { Vec::new() } else { columns.map(&resampling, with_counts, of_all) };
+    let jackknife = match gate.interval {
+        Interval::Bca if !needed.is_empty() => columns.without_each_group(&resampling, of_all),
+        _ => Vec::new(),
+    };
     let mut place = 0..;
     let of_one = |estimator: &Option<Estimator<'_>>| {
         let place = estimator.as_ref().and_then(|_| place.next());
-        let estimates = place.map_or_else(Vec::new, |place: usize| estimates.iter().map(|row| row[place]).collect());
-        Resampled { estimates, units: resampling.units() }
+        let column = |all: &[Vec<Option<f64>>]| place.map_or_else(Vec::new, |place: usize| all.iter().map(|row| row[place]).collect());
+        Resampled { estimates: column(&estimates), jackknife: column(&jackknife), units: resampling.units() }
     };
     estimators.iter().map(of_one).collect()
 }
@@ -112,6 +146,11 @@ fn obstacle(gate: &Gate, evidence: &JudgeInput<'_>) -> Option<String> {
     let needed = rows_min(gate);
     if rows < needed {
         return Some(format!("{} rows have arrived and `rows_min` asks for {}", count(rows), count(needed)));
+    }
+    if let (Some(maturity), Some(needed)) = (evidence.maturity, gate.maturity_min)
+        && maturity < needed
+    {
+        return Some(format!("the labels of {} of the rows have come and `maturity_min` asks for {}", percent(maturity), percent(needed)));
     }
     let mut by_class: BTreeMap<u32, u64> = BTreeMap::new();
     for label in evidence.labels {
@@ -125,8 +164,8 @@ fn obstacle(gate: &Gate, evidence: &JudgeInput<'_>) -> Option<String> {
     few.then(|| format!("class {rarest} has {} rows and `rows_per_class_min` asks for {}", count(rows), count(gate.rows_per_class_min)))
 }
 
-/// Makes one decision of the rules' verdicts.
-fn decide(gate: &Gate, look: u32, evidence: &JudgeInput<'_>, rules: Vec<RuleVerdict>) -> GateVerdict {
+/// Makes one decision of the rules' verdicts, of which some are `too_good` to be believed.
+fn decide(gate: &Gate, look: u32, evidence: &JudgeInput<'_>, rules: Vec<RuleVerdict>, too_good: &[String]) -> GateVerdict {
     let with = |verdict: Verdict| rules.iter().filter(|rule| rule.verdict == verdict).map(|rule| format!("`{}`", rule.rule)).collect();
     let (failed, open): (Vec<String>, Vec<String>) = (with(Verdict::Fail), with(Verdict::Inconclusive));
     let last = look >= gate.looks_max;
@@ -141,6 +180,9 @@ fn decide(gate: &Gate, look: u32, evidence: &JudgeInput<'_>, rules: Vec<RuleVerd
     let named = |ids: &[String]| format!("{} {}", if ids.len() == 1 { "rule" } else { "rules" }, ids.join(", "));
     let reason = match kind {
         DecisionKind::Promote => format!("promoted: every rule passed ({looks})"),
+        DecisionKind::Hold if !too_good.is_empty() => {
+            format!("held: {} shows a gain that is too good to be believed, look at the features ({looks})", named(too_good))
+        }
         DecisionKind::Hold => format!("held: {} inconclusive, more rows are needed ({looks})", named(&open)),
         _ if expired => format!("rejected: expired with {} still inconclusive at the last look ({looks})", named(&open)),
         _ => format!("rejected: {} failed ({looks})", named(&failed)),

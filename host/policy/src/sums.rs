@@ -70,6 +70,19 @@ impl<'a> Columns<'a> {
         chunks.into_iter().flatten().collect()
     }
 
+    /// What `estimate` makes of all rows but one group of neighbouring units at a time: sums and counts as in [`Columns::map`].
+    pub(crate) fn without_each_group<T: Send>(&self, resampling: &Resampling, estimate: impl Fn(&[f64], &[u32]) -> T + Sync) -> Vec<T> {
+        let totals: Vec<f64> = self.columns.iter().map(|column| column.iter().sum()).collect();
+        let without = |rows: &Vec<u32>| {
+            let mut counts = vec![1; resampling.rows];
+            rows.iter().for_each(|row| counts[*row as usize] = 0);
+            let left_out = |column: &[f64]| rows.iter().map(|row| column[*row as usize]).sum::<f64>();
+            let sums: Vec<f64> = totals.iter().zip(&self.columns).map(|(total, column)| total - left_out(column)).collect();
+            estimate(&sums, &counts)
+        };
+        resampling.groups().par_iter().map(without).collect()
+    }
+
     /// The sums of `columns` over each unit, in groups of columns.
     fn table(&self, resampling: &Resampling) -> Vec<Vec<[f64; LANES]>> {
         let group = |columns: &[Cow<'_, [f64]>]| -> Vec<[f64; LANES]> {
