@@ -29,6 +29,7 @@ mod up_pipelines;
 mod up_plugins;
 mod up_reload;
 mod up_requests;
+mod up_rollout;
 mod up_settings;
 mod up_signed;
 mod up_state;

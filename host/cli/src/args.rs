@@ -190,6 +190,13 @@ pub enum Command {
     /// Who may call the server from outside
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Load a version in this process and ask it rows that are on record; a running host starts itself with it
+    #[command(name = "check-version", hide = true)]
+    CheckVersion {
+        /// The version, such as `v3`
+        #[arg(id = "number", value_name = "VERSION")]
+        version: VersionNo,
+    },
     /// Compile a component from stdin to stdout; the binary starts itself with it
     #[command(name = "compile-plugin", hide = true)]
     CompilePlugin,

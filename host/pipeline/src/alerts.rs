@@ -2,7 +2,7 @@
 //! never stops the loop.
 
 use tidegate_sandbox::{Alert, CallError, Severity};
-use tidegate_vocab::{Decision, DecisionKind, PipelineId, PluginName, Timestamp};
+use tidegate_vocab::{DecidedBy, Decision, DecisionKind, PipelineId, PluginName, Timestamp};
 
 use crate::backoff::Backoff;
 use crate::blame::charge;
@@ -30,7 +30,8 @@ impl Pipeline {
         let (severity, verb) = match decision.kind {
             DecisionKind::Promote => (Severity::Info, "is champion"),
             DecisionKind::RollBack => (Severity::Warning, "is champion again"),
-            DecisionKind::Reject => (Severity::Info, "was rejected"),
+            DecisionKind::Reject if decision.by == DecidedBy::Gate => (Severity::Info, "was rejected"),
+            DecisionKind::Reject => (Severity::Warning, "was taken back"),
             DecisionKind::Hold => return,
         };
         let pipeline = self.settings.id.to_string();

@@ -148,6 +148,12 @@ pub enum PipelineError {
         /// Why.
         why: String,
     },
+    /// A person asked for a run while a version is rolled out.
+    #[error("no run starts while {version} is rolled out")]
+    RolloutOpen {
+        /// Which.
+        version: VersionNo,
+    },
     /// A model that was trained elsewhere cannot be taken in.
     #[error("the model cannot be imported: {why}")]
     NotImportable {
@@ -279,6 +285,9 @@ impl PipelineError {
                     .to_owned(),
             ),
             PipelineError::NotPromotable { .. } => Some("`tidegate models` lists the versions and their states".to_owned()),
+            PipelineError::RolloutOpen { version } => {
+                Some(format!("a running `tidegate up` goes on with it; `tidegate promote {version}` or `tidegate rollback` ends it"))
+            }
             PipelineError::NotImportable { .. } => {
                 Some("`tidegate export VERSION FOLDER` shows what the two files look like; the contract is in `tidegate.toml`".to_owned())
             }

@@ -1,8 +1,12 @@
 //! Everything that can happen to a pipeline.
 
+use tidegate_vocab::VersionNo;
+
+use crate::Answered;
+
 /// What a driver asks of a pipeline. Handling one event ends with at most one commit a transition, so that a crash between two
 /// events loses nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// Ask the source for at most so many rows and commit them raw, with the cursor.
     Poll {
@@ -25,6 +29,15 @@ pub enum Event {
     },
     /// Take the open run one transition further.
     Advance,
+    /// A version that is rolled out was loaded and asked in a fresh process.
+    Checked {
+        /// Which.
+        version: VersionNo,
+        /// What that showed, or why the version does not do, as the part of a sentence.
+        found: Result<String, String>,
+    },
+    /// Requests were answered while a version is rolled out.
+    Answered(Box<Answered>),
 }
 
 /// What handling an event came to.

@@ -118,8 +118,15 @@ impl Pipeline {
             ..run.clone()
         };
         let mut writes = vec![Write::Decision(decision.clone())];
+        let rolled_out = self.rolled_out(&version, &decision, moves_anchor)?;
         let to = |to| Write::VersionState { version: version.number, expected: version.state, to };
+        let book = rolled_out.map(|(book, blessed)| {
+            writes.extend(blessed);
+            book
+        });
         match decision.kind {
+            // It serves at the end of its rollout, and not before.
+            DecisionKind::Promote if book.is_some() => {}
             DecisionKind::Promote | DecisionKind::RollBack => {
                 writes.extend(promotion(&version, decision.parent));
                 if moves_anchor {
@@ -133,13 +140,19 @@ impl Pipeline {
             DecisionKind::Hold => {}
         }
         if next.state.is_final() {
-            state.triggers.run_finished(self.now(), Some(decision.kind));
+            // Of a version that is rolled out, nothing is decided yet.
+            state.triggers.run_finished(self.now(), Some(decision.kind).filter(|_| book.is_none()));
         }
         writes.push(Write::Run { expected: run.state, run: next.clone() });
         self.commit(state, writes).await?;
-        self.observer.decided(&decision, self.rows_total);
         self.observer.run(&next, self.rows_total);
-        self.alert_decision(&decision).await;
+        match book {
+            Some(book) => self.rollouts.committed(book),
+            None => {
+                self.observer.decided(&decision, self.rows_total);
+                self.alert_decision(&decision).await;
+            }
+        }
         Ok(Outcome::Moved)
     }
 

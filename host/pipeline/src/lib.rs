@@ -40,6 +40,7 @@ mod pull;
 mod quality;
 mod quarantine;
 mod retention;
+mod rollout;
 mod run;
 mod samples;
 mod settings;
@@ -67,6 +68,7 @@ pub use ports::{AlertPort, CleanPort, EvaluatePort, PluginStep, Plugins, SourceP
 pub use quality::QualityHistory;
 pub use quarantine::{CleanedAgain, Readmission, Readmitted, clean_again, readmit, readmitted_rows};
 pub use retention::{Collected, Collection, Retention, Subject, collect, make_room};
+pub use rollout::{Answered, QuarantinedFingerprint, Rollout, RolloutBook};
 pub use samples::SampleSize;
 pub use settings::Settings;
 pub use strikes::{

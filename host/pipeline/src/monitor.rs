@@ -13,10 +13,10 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use tidegate_dataset::{LateLabels, PartReader, read_rows};
 use tidegate_policy::{Moment, TriggerKind, due};
 use tidegate_store::{ArrivedLabel, Write};
-use tidegate_vocab::{Alias, Batch, LoggedPrediction, RowColumns, Timestamp, VersionNo};
+use tidegate_vocab::{Alias, Batch, LoggedPrediction, RowColumns, Timestamp, TrafficArm, VersionNo};
 
 use crate::judge::label_classes;
-use crate::{LoopState, Outcome, Pipeline, PipelineError};
+use crate::{LoopState, Outcome, Pipeline, PipelineError, RolloutBook};
 
 /// Rows scored in one step, so that memory stays flat after a long backlog.
 const SCORE_ROWS_MAX: u64 = 65_536;
@@ -38,6 +38,8 @@ pub struct ScoredRow {
     pub version: Option<VersionNo>,
     /// Whether it was answered over HTTP.
     pub served: bool,
+    /// The arm of the canary under way that it counts in.
+    pub arm: Option<TrafficArm>,
 }
 
 impl Pipeline {
@@ -54,28 +56,37 @@ impl Pipeline {
         if self.served == 0 {
             self.served = self.stores.feedback.prediction_count(&self.settings.id).await?;
         }
+        let mut rollouts = (*self.rollouts).clone();
         loop {
             let (scored, next_row) = self.score_matured(state.observed_row).await?;
             if next_row == state.observed_row {
                 break;
             }
             state.observed_row = next_row;
-            self.take_in(&mut state, &scored);
+            self.take_in(&mut state, &mut rollouts, &scored);
         }
         let mut writes = Vec::new();
         if self.settings.contract.label.by_id {
-            writes.extend(self.score_arrived(&mut state).await?);
+            writes.extend(self.score_arrived(&mut state, &mut rollouts).await?);
         }
         let open = self.stores.meta.open_run(&self.settings.id).await?.is_some();
         let moment = self.moment().await?;
-        if let Some(due) = due(&self.settings.triggers, &mut state.triggers, &moment).filter(|_| !open) {
+        let busy = open || rollouts.open.is_some();
+        if let Some(due) = due(&self.settings.triggers, &mut state.triggers, &moment).filter(|_| !busy) {
             self.start_run(state, due.reason, false, writes).await?;
             return Ok(Outcome::Moved);
         }
         if state == self.state {
             return Ok(Outcome::Nothing);
         }
+        let known = (rollouts != *self.rollouts).then_some(rollouts);
+        if let Some(rollouts) = &known {
+            writes.push(self.rollouts.write(rollouts)?);
+        }
         self.commit(state, writes).await?;
+        if let Some(rollouts) = known {
+            self.rollouts.committed(rollouts);
+        }
         Ok(Outcome::Nothing)
     }
 
@@ -89,7 +100,8 @@ impl Pipeline {
         Ok(Moment { now: self.now(), champion_since, code: Some(self.chain) })
     }
 
-    fn take_in(&mut self, state: &mut LoopState, scored: &[ScoredRow]) {
+    fn take_in(&mut self, state: &mut LoopState, rollouts: &mut RolloutBook, scored: &[ScoredRow]) {
+        self.quality_known(rollouts, scored);
         let known = scored.iter().filter_map(|row| Some((row.truth?, row.predicted?)));
         let wrong: Vec<bool> = known.map(|(truth, predicted)| truth != predicted).collect();
         state.triggers.labels_matured(scored.iter().filter(|row| row.truth.is_some()).count() as u64);
@@ -123,7 +135,7 @@ impl Pipeline {
     }
 
     /// Labels that came by id since the last time, in the order in which they came; and the journal's line about them.
-    async fn score_arrived(&mut self, state: &mut LoopState) -> Result<Option<Write>, PipelineError> {
+    async fn score_arrived(&mut self, state: &mut LoopState, rollouts: &mut RolloutBook) -> Result<Option<Write>, PipelineError> {
         let first = state.observed_label;
         let mut count = 0;
         loop {
@@ -133,7 +145,7 @@ impl Pipeline {
             count += labels.len();
             self.late.extend(labels.iter().filter_map(|label| Some((label.row?, label.label.class.clone(), label.label.known_at))));
             let scored = self.score_labels(&labels).await?;
-            self.take_in(state, &scored);
+            self.take_in(state, rollouts, &scored);
         }
         let body = serde_json::json!({ "count": count, "after": first, "to": state.observed_label });
         Ok((count > 0).then(|| Write::Journal { kind: "labels".to_owned(), body }))
@@ -149,7 +161,8 @@ impl Pipeline {
             let truth = class_of(&label.label.class);
             if let Some(answer) = answered.get(&label.label.row_id) {
                 let (predicted, version) = (class_of(&answer.predicted), Some(answer.version));
-                scored.push(ScoredRow { row: label.row, event_time: answer.at, truth, predicted, version, served: true });
+                let arm = self.counted_arm(answer);
+                scored.push(ScoredRow { row: label.row, event_time: answer.at, truth, predicted, version, served: true, arm });
             } else if let Some(row) = label.row {
                 let rows = self.own_rows(row, row + 1).await?;
                 scored.extend(self.score(&rows, &vec![truth; rows.row_count()]).await?);
@@ -186,12 +199,13 @@ impl Pipeline {
             for (index, predicted) in (start..end).zip(predicted) {
                 let event_time = Timestamp(event_times[index].unwrap_or_default());
                 let recomputed =
-                    ScoredRow { row: Some(numbers[index]), event_time, truth: truths[index], predicted, version, served: false };
+                    ScoredRow { row: Some(numbers[index]), event_time, truth: truths[index], predicted, version, served: false, arm: None };
                 scored.push(match ids.get(index).and_then(|id| answered.get(id)) {
                     Some(answer) => ScoredRow {
                         predicted: classes.iter().position(|class| *class == answer.predicted).map(|position| position as u32),
                         version: Some(answer.version),
                         served: true,
+                        arm: self.counted_arm(answer),
                         ..recomputed
                     },
                     None => recomputed,

@@ -138,11 +138,17 @@ fn no_rows(pipeline: &Pipeline) -> Snapshot {
     }
 }
 
-/// Makes `to` champion again, or the last version that served healthy before the champion.
+/// Makes `to` champion again, or the last version that served healthy before the champion. While a version is rolled out and nobody
+/// names another, it is that one that is taken back, and the champion stays.
 ///
 /// # Errors
 /// [`PipelineError::NoRollbackTarget`] when there is no champion, it is the first, or `to` never served.
 pub async fn roll_back(pipeline: &mut Pipeline, to: Option<VersionNo>, operator: &str, reason: &str) -> Result<Decision, PipelineError> {
+    if to.is_none()
+        && let Some(decision) = pipeline.take_back_by_hand(operator, reason).await?
+    {
+        return Ok(decision);
+    }
     let nothing = |why: String| PipelineError::NoRollbackTarget { why };
     let history = pipeline.stores.meta.alias_history(&pipeline.settings.id, Alias::Champion).await?;
     let champion = history.last().map(|last| last.to).ok_or_else(|| nothing("there is no champion".to_owned()))?;
@@ -206,12 +212,20 @@ async fn move_champion(
     before: Vec<Write>,
     moves: Vec<Write>,
 ) -> Result<Decision, PipelineError> {
+    let overtaken = pipeline.overtaken(decision.version)?;
     let mut state = pipeline.state.clone();
     state.serve_from(pipeline.rows_total, decision.version);
     let mut writes = before;
     writes.push(Write::Decision(decision.clone()));
     writes.extend(moves);
+    let book = overtaken.map(|(book, ends)| {
+        writes.extend(ends);
+        book
+    });
     pipeline.commit(state, writes).await?;
+    if let Some(book) = book {
+        pipeline.rollouts.committed(book);
+    }
     pipeline.observer.decided(&decision, pipeline.rows_total);
     pipeline.alert_decision(&decision).await;
     Ok(decision)

@@ -19,6 +19,7 @@ use crate::models::Models;
 use crate::pending::pending_of;
 use crate::ports::cleaner_settings;
 use crate::quarantine::Readmitted;
+use crate::rollout::{self, RolloutBook};
 use crate::strikes::{self, Ledger};
 use crate::{
     AlertPort, CleanPort, EvaluatePort, Event, LoopState, Outcome, PipelineError, PluginStep, Plugins, ScoredRow, Settings, SourcePort,
@@ -82,6 +83,8 @@ pub struct Pipeline {
     pub(crate) ledger: Kept<Ledger>,
     /// Batches that were set aside.
     pub(crate) letters: Kept<DeadLetters>,
+    /// The rollout under way, and what rollouts took back.
+    pub(crate) rollouts: Kept<RolloutBook>,
     /// Alerts that are to be sent, and those that wait to be sent again.
     pub(crate) alerts_due: Vec<Alert>,
     pub(crate) unsent: VecDeque<Unsent>,
@@ -112,6 +115,7 @@ impl Pipeline {
         };
         let ledger = Kept::of(&*stores.meta, &settings.id, strikes::KEY).await?;
         let letters = Kept::of(&*stores.meta, &settings.id, dead_letters::KEY).await?;
+        let rollouts = Kept::of(&*stores.meta, &settings.id, rollout::KEY).await?;
         let backlog = Backlog::of(&settings, &stores, &state, &chain, &letters, &keepers(&plugins.cleaners)).await?;
         let late = late_labels(&settings, &stores, &state, backlog.rows_total).await?;
         let (readmitted_revision, readmitted) = Readmitted::of(&*stores.meta, &settings.id).await?;
@@ -136,6 +140,7 @@ impl Pipeline {
             contract_accepted: false,
             ledger,
             letters,
+            rollouts,
             alerts_due: Vec::new(),
             unsent: VecDeque::new(),
             memory: Memory::default(),
@@ -160,6 +165,8 @@ impl Pipeline {
             Event::Manual { by } => self.start_by_hand(&by).await,
             Event::Posted { name } => self.posted(&name).await,
             Event::Advance => self.advance().await,
+            Event::Checked { version, found } => self.checked(version, found).await,
+            Event::Answered(news) => self.answered_requests(*news).await,
         }
     }
 

@@ -78,7 +78,15 @@ mod tests {
 
     fn row(version: u32, right: bool) -> ScoredRow {
         let predicted = Some(u32::from(!right));
-        ScoredRow { row: None, event_time: Timestamp(0), truth: Some(0), predicted, version: Some(VersionNo(version)), served: true }
+        ScoredRow {
+            row: None,
+            event_time: Timestamp(0),
+            truth: Some(0),
+            predicted,
+            version: Some(VersionNo(version)),
+            served: true,
+            arm: None,
+        }
     }
 
     proptest! {

@@ -22,6 +22,9 @@ impl Pipeline {
         if self.stores.meta.open_run(&self.settings.id).await?.is_some() {
             return Ok(Outcome::Nothing);
         }
+        if let Some(rollout) = self.rollout() {
+            return Err(PipelineError::RolloutOpen { version: rollout.version });
+        }
         let (mut state, moment) = (self.state.clone(), self.moment().await?);
         state.triggers.requested(by);
         let rules = &self.settings.triggers;

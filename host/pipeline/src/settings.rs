@@ -1,7 +1,7 @@
 //! The checked settings of one pipeline, without any file format.
 
 use tidegate_model::ModelSpec;
-use tidegate_policy::{Gate, TriggerRule};
+use tidegate_policy::{Gate, RolloutSettings, TriggerRule};
 use tidegate_vocab::{Contract, Digest, PipelineId, Seed};
 
 use crate::FailureRules;
@@ -27,6 +27,8 @@ pub struct Settings {
     pub triggers: Vec<TriggerRule>,
     /// When a version may serve.
     pub gate: Gate,
+    /// How a version that passed its gate takes over requests; `None` where it serves at once, since nobody asks or nobody said how.
+    pub rollout: Option<RolloutSettings>,
     /// Every challenger becomes champion at once; only `backtest --no-gate` asks for it, to compare with.
     pub ungated: bool,
     /// The seed of all chance in the pipeline.

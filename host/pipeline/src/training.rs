@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use tidegate_model::{Checkpoint, Flow, Progress, Trained, train};
 use tidegate_store::Write;
-use tidegate_vocab::{Alias, Batch, Digest, ModelVersion, Run, RunId, RunState, Seed, ServingCleaner, Snapshot, VersionNo, VersionState};
+use tidegate_vocab::{Alias, Batch, ModelVersion, Run, RunId, RunState, Seed, ServingCleaner, Snapshot, VersionNo, VersionState};
 
+use crate::rollout::fingerprint;
 use crate::{Outcome, Pipeline, PipelineError, Settings, Stores};
 
 /// Time between two checkpoints of a training.
@@ -148,7 +149,7 @@ impl Pipeline {
             snapshot: snapshot.id(),
             weights,
             manifest,
-            fingerprint: Digest::of_fields([&snapshot.id().as_bytes()[..], model.as_bytes(), &run.seed.to_le_bytes()]),
+            fingerprint: fingerprint(&snapshot.id(), &model, run.seed),
             trained_until_row: trained_until(&snapshot, &training, &validation),
             created_at: self.now(),
             serving: run.serving.clone(),

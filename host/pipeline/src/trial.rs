@@ -19,7 +19,11 @@ const EPOCHS_DIVISOR: u32 = 4;
 impl Pipeline {
     /// Whether a run that has its dataset goes on to training: its next transition.
     pub(crate) async fn begin_training(&mut self, run: &Run) -> Result<Outcome, PipelineError> {
-        let Some(why) = self.trial(run).await? else {
+        let why = match self.known_bad(run) {
+            Some(why) => Some(why),
+            None => self.trial(run).await?,
+        };
+        let Some(why) = why else {
             return self.step(run, Run { state: RunState::Training, ..run.clone() }, Vec::new()).await;
         };
         let next = Run { state: RunState::Done, note: Some(why), ..run.clone() };

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tidegate_vocab::TrafficArm;
 
 use crate::moments::Moments;
 use crate::sentence::{count, number, percent};
@@ -121,18 +122,6 @@ impl CanaryMetric {
             CanaryMetric::Tokens => number(mean.exp()),
         }
     }
-}
-
-/// Who answers a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Arm {
-    /// The new version.
-    Canary,
-    /// The champion, watched beside the canary.
-    Control,
-    /// The champion, not watched.
-    Rest,
 }
 
 /// What no version may do even once.
@@ -275,11 +264,11 @@ pub struct CanaryLook {
 
 impl Canary {
     /// Takes in one request of an arm; requests of the rest are not watched.
-    pub fn record(&mut self, arm: Arm, outcome: &Outcome) {
+    pub fn record(&mut self, arm: TrafficArm, outcome: &Outcome) {
         match arm {
-            Arm::Canary => self.canary.record(outcome),
-            Arm::Control => self.control.record(outcome),
-            Arm::Rest => {}
+            TrafficArm::Canary => self.canary.record(outcome),
+            TrafficArm::Control => self.control.record(outcome),
+            TrafficArm::Rest => {}
         }
     }
 
@@ -300,11 +289,7 @@ impl Canary {
 
     fn conclude(&mut self, settings: &CanarySettings, compared: &[CanaryEvidence], before: (u64, u64)) -> (CanaryVerdict, String) {
         if let Some(fault) = self.canary.hard_fault {
-            let what = match fault {
-                HardFault::ServerError => "answered with an internal error",
-                HardFault::NotANumber => "answered a number that is none",
-            };
-            return (CanaryVerdict::RollBack, format!("rolled back: the canary {what}, which stops it at once"));
+            return (CanaryVerdict::RollBack, format!("rolled back: the canary {}, which stops it at once", fault.sentence()));
         }
         let harmful = compared.iter().filter(|evidence| evidence.harm > 0.0 && evidence.p <= evidence.alpha);
         if let Some(worst) = harmful.min_by(|a, b| a.p.total_cmp(&b.p)) {

@@ -37,6 +37,8 @@ pub(crate) struct App {
     pub guard: Guard,
     pub row_ids: RowIds,
     pub blocking: Arc<Semaphore>,
+    /// Copies of requests that a version gets which is rolled out.
+    pub mirrors: Arc<Semaphore>,
     pub bodies_large: Semaphore,
     pub subscribers: Arc<Semaphore>,
     /// Ends what would otherwise never end.
@@ -58,6 +60,7 @@ impl App {
             guard: Guard::new(listen, &settings.hosts, tokens),
             row_ids: RowIds::new()?,
             blocking: Arc::new(Semaphore::new(settings.blocking_requests_max)),
+            mirrors: Arc::new(Semaphore::new(settings.mirrored_requests_max)),
             bodies_large: Semaphore::new(settings.bodies_large_max),
             subscribers: Arc::new(Semaphore::new(settings.subscribers_max)),
             settings,

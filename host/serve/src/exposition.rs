@@ -28,10 +28,26 @@ pub(crate) fn write(out: &mut String, status: &Status) {
     let mut started = family(out, "tidegate_start_time_seconds", Kind::Gauge, "When the host was started, in seconds since 1970.");
     started.series(&[], seconds(status.started_at.0));
     champions(out, status);
+    rollouts(out, status);
     quality(out, status);
     data(out, status);
     work(out, status);
     plugins(out, status);
+}
+
+fn rollouts(out: &mut String, status: &Status) {
+    let rollouts = || status.pipelines.iter().filter_map(|pipeline| pipeline.rollout.as_ref().map(|rollout| (pipeline, rollout)));
+    let help = "The share of requests that a version answers which is rolled out; 0 before its canary.";
+    let mut share = family(out, "tidegate_rollout_share", Kind::Gauge, help);
+    for (pipeline, rollout) in rollouts() {
+        let version = rollout.version.to_string();
+        share.series(&[("model", pipeline.id.as_str()), ("version", &version), ("stage", &rollout.stage)], rollout.share);
+    }
+    let help = "Requests of this step of a rollout: mirrored ones, or those of the smaller arm.";
+    let mut requests = family(out, "tidegate_rollout_requests", Kind::Gauge, help);
+    for (pipeline, rollout) in rollouts() {
+        requests.series(&[("model", pipeline.id.as_str()), ("version", &rollout.version.to_string())], rollout.requests);
+    }
 }
 
 fn champions(out: &mut String, status: &Status) {

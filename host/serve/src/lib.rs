@@ -21,6 +21,7 @@ mod error;
 mod server;
 mod token_file;
 mod tokens;
+mod traffic;
 mod triggers;
 
 mod app;
@@ -43,7 +44,9 @@ pub use ports::{
 pub use server::{Bound, Server};
 pub use settings::{BODY_BYTES_LARGE, ServeSettings};
 pub use status::{
-    ChampionStatus, DeadLetterStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RunStatus, SettingsStatus, Status, StruckStatus,
+    ChampionStatus, DeadLetterStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RolloutStatus, RunStatus, SettingsStatus, Status,
+    StruckStatus,
 };
 pub use token_file::TokenFile;
 pub use tokens::{Token, TokenRole, Tokens};
+pub use traffic::{ArmFault, Ended, Mirrored, Place, RolloutRoute, Traffic};

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::infer::Plan;
 use crate::metrics::{ArmCounters, Metrics};
 use crate::status::Status;
+use crate::traffic::RolloutRoute;
 
 /// Everything outside the server.
 #[derive(Clone)]
@@ -48,6 +49,8 @@ pub struct ModelRoute {
     pub champion: Result<Arc<Arm>, String>,
     /// The versions that can be asked by number, the champion among them.
     pub versions: BTreeMap<VersionNo, Arc<Arm>>,
+    /// The version that takes over requests, while one is rolled out.
+    pub rollout: Option<RolloutRoute>,
     plan: OnceLock<Plan>,
 }
 
@@ -59,7 +62,12 @@ impl ModelRoute {
         champion: Result<Arc<Arm>, String>,
         versions: BTreeMap<VersionNo, Arc<Arm>>,
     ) -> ModelRoute {
-        ModelRoute { pipeline, contract, champion, versions, plan: OnceLock::new() }
+        ModelRoute { pipeline, contract, champion, versions, rollout: None, plan: OnceLock::new() }
+    }
+
+    /// The same, with a version that takes over requests.
+    pub fn rolling_out(self, rollout: Option<RolloutRoute>) -> ModelRoute {
+        ModelRoute { rollout, ..self }
     }
 
     /// What the contract asks of a request, worked out by the first one.

@@ -21,6 +21,8 @@ pub struct ServeSettings {
     pub labels_max: usize,
     /// Requests at once that wait for cleaners or predict more than a few rows; one more is answered with 503.
     pub blocking_requests_max: usize,
+    /// Copies of requests at once that go to a version which is rolled out; one more is not made.
+    pub mirrored_requests_max: usize,
     /// Pages that follow the state at once; one more is answered with 503.
     pub subscribers_max: usize,
     /// Shortest time between two updates of one page.
@@ -48,6 +50,7 @@ impl Default for ServeSettings {
             rows_max: 65_536,
             labels_max: 10_000,
             blocking_requests_max: 32,
+            mirrored_requests_max: 4,
             subscribers_max: 32,
             update_ms_min: 500,
             heartbeat_ms: 15_000,

@@ -65,6 +65,8 @@ pub struct PipelineStatus {
     pub champion: Option<ChampionStatus>,
     /// The run under way.
     pub run: Option<RunStatus>,
+    /// The version that takes over requests.
+    pub rollout: Option<RolloutStatus>,
     /// Realised quality over time, oldest first.
     pub quality: Vec<QualityPoint>,
     /// Every move of the champion, oldest first.
@@ -133,6 +135,25 @@ pub struct RunStatus {
     pub waiting_rows: Option<u64>,
     /// Times the gate has looked.
     pub looks: u32,
+}
+
+/// A version that takes over requests.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RolloutStatus {
+    /// Its number.
+    pub version: VersionNo,
+    /// `check`, `shadow` or `canary`.
+    pub stage: String,
+    /// Since when it is there, or in this step of the canary.
+    pub since: Timestamp,
+    /// The share of requests that it answers; 0 before the canary.
+    pub share: f64,
+    /// Requests so far: mirrored ones, or those of the smaller arm.
+    pub requests: u64,
+    /// Requests after which this step is over.
+    pub requests_needed: u64,
+    /// Why it stands there, as a sentence.
+    pub reason: String,
 }
 
 /// One move of the champion.

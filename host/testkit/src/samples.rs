@@ -165,6 +165,7 @@ pub fn prediction(row_id: &str, at: i64) -> LoggedPrediction {
         probabilities: vec![0.25, 0.75],
         features,
         latency_ns: 1_000,
+        arm: None,
     }
 }
 

@@ -69,7 +69,7 @@ pub enum DecidedBy {
     Gate,
     /// A person, by name.
     Operator(String),
-    /// An automatic guard, such as a rollback.
+    /// A rollout, by what came of requests.
     Guard,
 }
 

@@ -32,6 +32,21 @@ pub struct LoggedPrediction {
     pub features: serde_json::Map<String, serde_json::Value>,
     /// Nanoseconds from the parsed request to the answer.
     pub latency_ns: u64,
+    /// The arm of the rollout that it was counted in, where one was under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<TrafficArm>,
+}
+
+/// Who answers a request while a version is rolled out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrafficArm {
+    /// The new version.
+    Canary,
+    /// The champion, watched beside the canary.
+    Control,
+    /// The champion, not watched.
+    Rest,
 }
 
 /// A part of the rows whose labels have become known, compared with what was answered for them.

@@ -28,7 +28,7 @@ pub use clock::{Clock, SimulatedClock, Timestamp};
 pub use contract::{Contract, ContractColumn, LabelColumn, TimeColumn, TimeUnit};
 pub use decision::{DecidedBy, Decision, DecisionKind, Evidence, RuleVerdict, Verdict};
 pub use digest::{Digest, DigestParseError};
-pub use feedback::{LateLabel, LoggedPrediction, QualityPoint};
+pub use feedback::{LateLabel, LoggedPrediction, QualityPoint, TrafficArm};
 pub use id::{IdError, PipelineId, PluginName, RunId, VersionNo};
 pub use kept_rows::{KeptPositions, KeptRows};
 pub use keyed_state::{CleanerState, StateChanges, StateEntries, StateLayer, StateSeen, entry_bytes};

@@ -67,7 +67,7 @@ impl VersionState {
             Canary => matches!(self, InfraOk | Shadow | Canary),
             Serving => matches!(self, Blessed | InfraOk | Shadow | Canary | Retired | RolledBack),
             Retired => self == Serving,
-            RolledBack => matches!(self, Shadow | Canary | Serving),
+            RolledBack => matches!(self, Blessed | InfraOk | Shadow | Canary | Serving),
             Quarantined => self == RolledBack,
         }
     }

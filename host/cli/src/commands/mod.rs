@@ -3,6 +3,7 @@
 mod backtest;
 mod backup;
 mod check;
+mod check_version;
 mod contract;
 mod dead_letter;
 mod gate;
@@ -61,6 +62,7 @@ pub fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fail
         Command::Gc { dry_run } => gc::gc(global, *dry_run, terminal),
         Command::Backup { file } => backup::backup(global, file, terminal),
         Command::Restore { file } => restore::restore(global, file, terminal),
+        Command::CheckVersion { version } => check_version::check_version(global, *version, terminal),
         Command::CompilePlugin => {
             let exit = tidegate_sandbox::compile_child_main(std::io::stdin().lock(), std::io::stdout().lock(), std::io::stderr().lock());
             Ok(if exit == 0 { Exit::Ok } else { Exit::Error })
@@ -74,6 +76,7 @@ pub fn example() -> &'static str {
     init::EXAMPLE
 }
 
+pub use check_version::Checked;
 pub use labels::label_failure;
 pub use versions::model_files;
 

@@ -59,7 +59,7 @@ pub fn predict(global: &Global, options: &Predict, terminal: &Terminal) -> Resul
 }
 
 /// What the version sees of committed rows; none where it looks at none.
-async fn earlier_rows(chosen: &PipelineConfig, stores: &Stores, chain: Digest, arm: &Arm) -> Result<Batch, Failure> {
+pub(super) async fn earlier_rows(chosen: &PipelineConfig, stores: &Stores, chain: Digest, arm: &Arm) -> Result<Batch, Failure> {
     let lags = &arm.model.manifest().spec.lags;
     if lags.is_empty() {
         return Batch::new(Vec::new()).map_err(|error| Failure::new(&error, None));

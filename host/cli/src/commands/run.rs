@@ -23,7 +23,6 @@ use crate::up::control::{self, Answer, Command as Order};
 pub fn run(global: &Global, force: bool, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     config.check_files()?;
-    config.unserved("run").iter().for_each(|note| terminal.note(note));
     let chosen = chosen(&config, global)?;
     let order = Order::Run { force, operator: super::operator() };
     match compose::block_on(control::ask(&config, &chosen.id, order))? {
@@ -38,7 +37,8 @@ pub fn run(global: &Global, force: bool, terminal: &Terminal) -> Result<Exit, Fa
             return Ok(Exit::Ok);
         }
         Some(_) => return Err(control::misunderstood()),
-        None => {}
+        // A running host serves every section.
+        None => config.unserved("run").iter().for_each(|note| terminal.note(note)),
     }
     compose::with_state(&config, async |state| {
         let observer = Box::new(Watch { progress: Progress::start(terminal, "run") });

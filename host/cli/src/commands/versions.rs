@@ -246,7 +246,7 @@ impl Story {
             let by = match &decision.by {
                 DecidedBy::Gate => format!("the gate, look {}", decision.look),
                 DecidedBy::Operator(name) => format!("operator {name}"),
-                DecidedBy::Guard => "a guard".to_owned(),
+                DecidedBy::Guard => "the rollout".to_owned(),
             };
             out.push_str(&format!(
                 "\ndecision {number}, {}: {} by {by}\n  {}\n",

@@ -52,7 +52,7 @@ pub const KEYS: [(&str, When); 54] = [
     ("pipeline.*.gate.rule", When::NextRun),
     ("pipeline.*.gate.slice", When::NextRun),
     ("pipeline.*.model", When::Restart),
-    ("pipeline.*.rollout", When::Elsewhere),
+    ("pipeline.*.rollout", When::Restart),
     ("pipeline.*.source.config", When::Live),
     ("pipeline.*.source.plugin", When::Restart),
     ("pipeline.*.trigger", When::Live),
@@ -180,7 +180,7 @@ impl PipelineConfig {
             triggers: file.triggers.clone(),
             gate: file.gate.clone(),
             gate_rows: file.gate_rows,
-            rollout: file.rollout.clone(),
+            rollout: self.rollout.clone(),
             span: file.span.clone(),
         }
     }

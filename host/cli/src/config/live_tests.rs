@@ -125,7 +125,7 @@ fn what_is_taken_up_is_what_the_table_says() {
         ("rows_per_class_min = 30", "rows_per_class_min = 31", "pipeline.rain.gate.rows_per_class_min", NextRun),
         ("ratio_max = 1.10", "ratio_max = 1.20", "pipeline.rain.gate.rule[3].ratio_max", NextRun),
         ("window_rows = 4000", "window_rows = 5000", "pipeline.rain.model.window_rows", Restart),
-        ("shadow_requests = 200", "shadow_requests = 201", "pipeline.rain.rollout", Elsewhere),
+        ("shadow_requests = 200", "shadow_requests = 201", "pipeline.rain.rollout.shadow_requests", Restart),
         (
             "source = { plugin = \"csv\", config = { input",
             "source = { plugin = \"csv\", config = { x = 1, input",

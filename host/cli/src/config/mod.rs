@@ -271,8 +271,12 @@ impl Config {
         self.serve.as_ref().map_or_else(|| self.store.folder.join("tokens"), |serve| serve.tokens.clone())
     }
 
-    /// Whether the file has sections that `command` has no use for, as one note; `None` where it uses all of them.
+    /// Whether the file has sections that `command` has no use for, as one note; `None` where it uses all of them. Only `up` answers
+    /// requests, which a rollout is made of: all other commands let a version serve that passed its gate.
     pub fn unserved(&self, command: &str) -> Option<String> {
+        if command == "up" {
+            return None;
+        }
         let mut sections = Vec::new();
         for pipeline in self.pipelines.iter().filter(|pipeline| pipeline.rollout.is_some()) {
             sections.push(format!("[pipeline.{}.rollout]", pipeline.id));

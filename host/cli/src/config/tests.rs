@@ -173,15 +173,20 @@ fn a_pipeline_is_whole() {
     assert_eq!(gate.rules[3].test, Test::RatioUpper { ratio_max: 1.1 });
     let slice = SliceRule { column: "visibility".into(), values: vec!["10.0".into()], rows_min: 100 };
     assert_eq!((&gate.slices, gate.rules[0].gain_max), (&vec![slice], Some(0.2)));
-    assert_eq!(pipeline.rollout.as_ref().map(|rollout| rollout.canary.as_slice()), Some(&[1, 5, 25, 50][..]));
+    let rollout = pipeline.rollout.as_ref().unwrap();
+    assert_eq!((rollout.settings.shadow_requests, rollout.settings.agreement_min, rollout.answer_ms_max), (200, 0.5, 1_000));
+    assert_eq!(rollout.settings.canary.steps, [0.01, 0.05, 0.25, 0.5]);
+    assert_eq!(rollout.settings.canary.check(), Vec::<String>::new());
+    assert_eq!(rollout.settings.canary.metrics.keys().map(|metric| metric.word()).collect::<Vec<_>>(), ["errors", "latency", "quality"]);
 }
 
 #[test]
 fn sections_that_nothing_serves_are_said_once() {
     let config = parse(EVERY_SECTION).unwrap();
-    assert_eq!(config.unserved("up").unwrap(), "`[pipeline.rain.rollout]` is not served by `up`");
+    assert_eq!(config.unserved("run").unwrap(), "`[pipeline.rain.rollout]` is not served by `run`");
+    assert_eq!(config.unserved("up"), None);
     let text = EVERY_SECTION.split("[pipeline.rain.rollout]").next().unwrap();
-    assert_eq!(parse(text).unwrap().unserved("up"), None);
+    assert_eq!(parse(text).unwrap().unserved("run"), None);
 }
 
 #[test]
@@ -283,6 +288,27 @@ fn values_out_of_bounds_say_what_was_expected_and_found() {
         "canary = [5, 5]",
         "`[pipeline.rain.rollout] canary` must be at most 20 shares in percent, rising",
         "[5",
+        "",
+    );
+    check(
+        "canary = [1, 5, 25, 50]",
+        "canary = [60]",
+        "`[pipeline.rain.rollout] canary` must be a whole number from 1 to 50, found `60`",
+        "60",
+        "",
+    );
+    check(
+        "metrics = [\"errors\", \"latency\", \"quality\"]",
+        "metrics = [\"tokens\"]",
+        "`[pipeline.rain.rollout] metrics` has no `tokens`",
+        "\"tokens\"",
+        "",
+    );
+    check(
+        "requests_max = 20_000",
+        "requests_max = 100",
+        "`[pipeline.rain.rollout] requests_max` is 100, less than `burn_in`, which is 200",
+        "100",
         "",
     );
     check("\"auto\"", "\"tpu\"", "`[pipeline.rain.model] device` must be `auto`, `cpu` or `cuda:N`, found `tpu`", "\"tpu\"", "");

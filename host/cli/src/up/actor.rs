@@ -23,9 +23,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::board::Board;
+use super::check::Check;
 use super::control::{Answer, Command};
 use super::observer::show_training;
 use super::replay::Replay;
+use super::rolling::RolloutPace;
 use super::routes::Router;
 use crate::compose::clock::SystemClock;
 use crate::config::Config;
@@ -75,6 +77,8 @@ pub struct Actor {
     pub router: Router,
     /// The history that is replayed, if one is.
     pub replay: Option<Replay>,
+    /// How a version is checked before it is rolled out.
+    pub check: Check,
     /// Listings that cleaning again needs.
     pub upkeep: Arc<dyn Upkeep>,
     /// Held to read at every step, and to write by whoever must find all pipelines at rest.
@@ -94,6 +98,7 @@ struct Pace {
     source: SourceState,
     training: Option<(RunId, JoinHandle<Result<Trained, PipelineError>>)>,
     cancel: Arc<AtomicBool>,
+    rollout: RolloutPace,
 }
 
 impl Actor {
@@ -101,7 +106,8 @@ impl Actor {
     pub async fn run(mut self, inbox: &mut mpsc::Receiver<Message>) {
         let cancel = Arc::new(AtomicBool::new(false));
         let (backoff, source) = (Backoff::default(), SourceState::More);
-        let mut pace = Pace { poll_at: Instant::now(), backoff, poll_failed: false, source, training: None, cancel };
+        let mut pace =
+            Pace { poll_at: Instant::now(), backoff, poll_failed: false, source, training: None, cancel, rollout: RolloutPace::new() };
         if let Err(error) = self.router.refresh(&mut self.pipeline).await {
             self.stalled(&error);
         }
@@ -150,7 +156,7 @@ impl Actor {
     async fn step(&mut self, pace: &mut Pace) -> Result<bool, PipelineError> {
         let quiet = Arc::clone(&self.quiet);
         let _at_work = quiet.read().await;
-        let mut worked = false;
+        let mut worked = self.roll_out(&mut pace.rollout).await?;
         let no_room = self.no_room.borrow().clone();
         let mut polled = Ok(false);
         if no_room.is_none() && Instant::now() >= pace.poll_at {
@@ -230,8 +236,18 @@ impl Actor {
                 None => std::future::pending().await,
             }
         };
+        let requests = pace.rollout.look_due(self.router.split());
         let ended = tokio::select! {
             message = inbox.recv() => return message,
+            () = requests => return None,
+            (version, end) = pace.rollout.checked() => {
+                let quiet = Arc::clone(&self.quiet);
+                let _at_work = quiet.read().await;
+                if let Err(failure) = self.check_ended(&mut pace.rollout, version, end).await {
+                    self.stalled(&failure);
+                }
+                return None;
+            }
             () = tokio::time::sleep_until(pace.poll_at) => return None,
             () = self.stop.cancelled() => return None,
             ended = training => ended,
@@ -346,7 +362,7 @@ impl Actor {
     }
 
     /// Tells the server who answers now.
-    async fn announce(&mut self) {
+    pub(super) async fn announce(&mut self) {
         if let Err(error) = self.router.refresh(&mut self.pipeline).await {
             self.stalled(&error);
         }
@@ -374,6 +390,7 @@ impl Actor {
         let components = pipeline.plugins().components().collect();
         let quality = state.quality.points();
         let (struck, dead_letters) = (pipeline.struck(), pipeline.dead_letters().clone());
+        let rollout = self.rollout_status();
         self.board.write(|live| {
             live.now = now;
             live.rows = pipeline.rows_total();
@@ -383,6 +400,7 @@ impl Actor {
             // A replay trains between two steps, and leaves its progress behind.
             live.progress = live.progress.filter(|_| pace.training.is_some());
             live.next = next;
+            live.rollout = rollout;
             live.chain = Some(pipeline.chain());
             live.components = components;
             live.struck = struck;

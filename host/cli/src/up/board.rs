@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate_pipeline::{DeadLetters, Struck};
 use tidegate_sandbox::Plugin;
-use tidegate_serve::{Node, Reload};
+use tidegate_serve::{Node, Reload, RolloutStatus};
 use tidegate_vocab::{Digest, PluginName, QualityPoint, Timestamp};
 use tokio::sync::watch;
 
@@ -33,6 +33,8 @@ pub struct Live {
     pub waiting_rows: Option<u64>,
     /// What would start the next run, a sentence each.
     pub next: Vec<String>,
+    /// The version that is rolled out.
+    pub rollout: Option<RolloutStatus>,
     /// Realised quality.
     pub quality: Arc<Vec<QualityPoint>>,
     /// The cleaner chain of new parts.
@@ -57,6 +59,7 @@ impl Default for Live {
             progress: None,
             waiting_rows: None,
             next: Vec::new(),
+            rollout: None,
             quality: Arc::default(),
             chain: None,
             components: Vec::new(),

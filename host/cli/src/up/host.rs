@@ -11,7 +11,7 @@ use tidegate_policy::GateRows;
 use tidegate_sandbox::Sandbox;
 use tidegate_serve::{LabelSink as _, Ports, ServeError, ServeSettings, Server, TokenFile, TokenRole};
 use tidegate_store::{StateFolder, Upkeep};
-use tidegate_vocab::{Clock, Digest, PipelineId, PluginName, SimulatedClock, Timestamp};
+use tidegate_vocab::{Clock, Digest, PipelineId, PluginName, SimulatedClock, Timestamp, VersionNo};
 use tokio::sync::{Mutex, RwLock, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::actor::{Actor, INBOX_MAX, Message};
 use super::board::Board;
 use super::caretaker::Caretaker;
+use super::check::Check;
 use super::control::{Answer, Command, Socket};
 use super::labels::{LabelPlace, Labels};
 use super::observer::{self, Watch};
@@ -268,8 +269,10 @@ impl Keeper {
         let watch = Watch { pipeline: self.pipeline.clone(), board: self.board.clone() };
         let mut settings = compose::settings(&pipeline, GateRows::Arriving, in_force.plugins.failures);
         let replay = self.replay(&pipeline);
-        if let Some(replay) = &replay {
-            settings.poll_rows_max = replay.step_rows;
+        match &replay {
+            // Nobody asks while a history goes by.
+            Some(replay) => settings.poll_rows_max = replay.step_rows,
+            None => settings.rollout = pipeline.rollout.as_ref().map(|rollout| rollout.settings.clone()),
         }
         let mut opened = Pipeline::open(settings, plugins, stores.clone(), Box::new(watch)).await?;
         if let (Some(replay), Some(last)) = (&replay, opened.last_event_time()) {
@@ -281,7 +284,13 @@ impl Keeper {
             tracing::error!(pipeline = %self.pipeline, "its champion does not load: {}", failure.line());
         }
         let (upkeep, quiet, no_room) = (Arc::clone(&host.upkeep), Arc::clone(&host.quiet), host.no_room.clone());
-        Ok(Actor { pipeline: opened, board: self.board.clone(), router, replay, upkeep, quiet, no_room, stop: self.stop.clone() })
+        let check = Check {
+            settings: in_force.file.path.clone(),
+            pipeline: self.pipeline.clone(),
+            version: VersionNo(0),
+            answer_ms_max: pipeline.rollout.as_ref().map_or(u64::MAX, |rollout| rollout.answer_ms_max),
+        };
+        Ok(Actor { check, pipeline: opened, board: self.board.clone(), router, replay, upkeep, quiet, no_room, stop: self.stop.clone() })
     }
 
     fn replay(&self, pipeline: &PipelineConfig) -> Option<Replay> {

@@ -10,6 +10,7 @@
 mod actor;
 mod board;
 mod caretaker;
+mod check;
 pub mod control;
 mod host;
 mod labels;
@@ -17,7 +18,9 @@ mod observer;
 mod prediction_log;
 mod reload;
 mod replay;
+mod rolling;
 mod routes;
+mod traffic;
 mod views;
 mod webhooks;
 

@@ -11,16 +11,17 @@ use arrow::datatypes::Schema;
 use tidegate_model::Model;
 use tidegate_pipeline::{Pipeline, Stores};
 use tidegate_sandbox::{CallError, Cleaner, Plugin, PluginSettings, Sandbox};
-use tidegate_serve::{Arm, Clean, CleanedRequest, ModelRoute, Routes};
+use tidegate_serve::{Arm, Clean, CleanedRequest, ModelRoute, RolloutRoute, Routes, Traffic};
 use tidegate_vocab::{Alias, Batch, Clock, Contract, ContractColumn, ModelVersion, PipelineId, Role, VersionNo, VersionState};
 use tokio::sync::watch;
 
+use super::traffic::Split;
 use crate::compose;
 use crate::config::{Config, PipelineConfig, PluginUse};
 use crate::failure::Failure;
 
-/// Versions of one pipeline that can be asked: the champion, those it can be rolled back to, the anchor.
-const LOADED_MAX: usize = 4;
+/// Versions of one pipeline that can be asked: the champion, one that is rolled out, those it can be rolled back to, the anchor.
+const LOADED_MAX: usize = 5;
 
 /// What each pipeline announces; a request sees all of it as it was at one moment.
 #[derive(Clone)]
@@ -33,6 +34,7 @@ struct Announced {
     contract: Arc<Contract>,
     champion: Result<Arc<Arm>, String>,
     versions: BTreeMap<VersionNo, Arc<Arm>>,
+    rollout: Option<RolloutRoute>,
 }
 
 impl RouteTable {
@@ -43,7 +45,7 @@ impl RouteTable {
             let starting = Err(format!("`{}` is starting", pipeline.id));
             table.announce(
                 &pipeline.id,
-                Announced { contract: Arc::new(pipeline.contract.clone()), champion: starting, versions: BTreeMap::new() },
+                Announced { contract: Arc::new(pipeline.contract.clone()), champion: starting, versions: BTreeMap::new(), rollout: None },
             );
         }
         table
@@ -59,7 +61,8 @@ impl RouteTable {
         all.insert(pipeline.clone(), announced);
         let model = |(id, announced): (&PipelineId, &Announced)| {
             let (contract, champion) = (Arc::clone(&announced.contract), announced.champion.clone());
-            (id.to_string(), ModelRoute::new(id.clone(), contract, champion, announced.versions.clone()))
+            let route = ModelRoute::new(id.clone(), contract, champion, announced.versions.clone());
+            (id.to_string(), route.rolling_out(announced.rollout.clone()))
         };
         self.routes.send_replace(Arc::new(Routes { models: all.iter().map(model).collect() }));
     }
@@ -74,6 +77,8 @@ pub struct Router {
     table: RouteTable,
     loaded: BTreeMap<VersionNo, Arc<Arm>>,
     champion: Option<VersionNo>,
+    /// How requests are shared out with a version that is rolled out.
+    split: Option<(VersionNo, Arc<Split>)>,
     /// The contract that the champion learned by, where there is one.
     learned: Option<Contract>,
     announced: bool,
@@ -101,6 +106,7 @@ impl Router {
             table,
             loaded: BTreeMap::new(),
             champion: None,
+            split: None,
             learned: None,
             announced: false,
             past,
@@ -114,10 +120,23 @@ impl Router {
     /// A [`Failure`] when a version or a cleaner of it does not load; whoever answered before goes on.
     pub async fn refresh(&mut self, pipeline: &mut Pipeline) -> Result<(), Failure> {
         let champion = self.stores.meta.alias(&self.pipeline, Alias::Champion).await?;
-        if self.announced && champion == self.champion {
+        let settings = pipeline.settings().rollout.clone();
+        // It is loaded once a fresh process has shown that it can be.
+        let rollout = pipeline.rollout().filter(|rollout| rollout.state != VersionState::Blessed).zip(settings.as_ref());
+        let rolled_out = rollout.map(|(rollout, _)| rollout.version);
+        if self.announced && champion == self.champion && rolled_out == self.split.as_ref().map(|(version, _)| *version) {
+            if let (Some((_, split)), Some((rollout, settings))) = (&self.split, rollout) {
+                split.stands(rollout, settings);
+            }
             return Ok(());
         }
-        let mut wanted: Vec<VersionNo> = champion.into_iter().collect();
+        let split = rollout.map(|(rollout, settings)| {
+            let same = self.split.as_ref().filter(|(version, _)| *version == rollout.version).map(|(_, split)| Arc::clone(split));
+            let split = same.unwrap_or_else(|| Arc::new(Split::new(rollout.version, pipeline.settings().seed)));
+            split.stands(rollout, settings);
+            (rollout.version, split)
+        });
+        let mut wanted: Vec<VersionNo> = champion.into_iter().chain(rolled_out).collect();
         let history = self.stores.meta.alias_history(&self.pipeline, Alias::Champion).await?;
         for step in history.iter().rev() {
             wanted.extend(step.from);
@@ -136,7 +155,7 @@ impl Router {
                 Some(arm) => Arc::clone(arm),
                 None => match load_arm(&config, &self.pipeline, &self.stores, &self.sandbox, number, self.past.subscribe()).await {
                     Ok(arm) => arm,
-                    Err(failure) if Some(number) == champion => return Err(failure),
+                    Err(failure) if Some(number) == champion || Some(number) == rolled_out => return Err(failure),
                     Err(failure) => {
                         tracing::warn!(pipeline = %self.pipeline, version = %number, "kept out: {}", failure.line());
                         continue;
@@ -149,6 +168,9 @@ impl Router {
             Some(number) => self.learned_by(number).await?,
             None => None,
         };
+        if let Some((_, over)) = std::mem::replace(&mut self.split, split).filter(|(version, _)| Some(*version) != rolled_out) {
+            over.close();
+        }
         (self.loaded, self.champion, self.announced, self.seen) = (loaded, champion, true, None);
         self.look_back(pipeline).await?;
         self.announce();
@@ -177,6 +199,11 @@ impl Router {
         }
         self.seen = seen;
         Ok(())
+    }
+
+    /// How requests are shared out with a version that is rolled out.
+    pub fn split(&self) -> Option<Arc<Split>> {
+        self.split.as_ref().map(|(_, split)| Arc::clone(split))
     }
 
     fn config(&self) -> Arc<Config> {
@@ -223,7 +250,11 @@ impl Router {
             None => config.contract.clone(),
         };
         let (contract, versions) = (Arc::new(contract), self.loaded.clone());
-        self.table.announce(&self.pipeline, Announced { contract, champion, versions });
+        let rollout = self.split.as_ref().and_then(|(version, split)| {
+            let traffic = Arc::clone(split) as Arc<dyn Traffic>;
+            Some(RolloutRoute { arm: Arc::clone(self.loaded.get(version)?), traffic })
+        });
+        self.table.announce(&self.pipeline, Announced { contract, champion, versions, rollout });
     }
 }
 

@@ -122,6 +122,7 @@ impl HostViews {
             labels: 0,
             champion: None,
             run: None,
+            rollout: live.rollout.clone(),
             quality: live.quality.to_vec(),
             moves: Vec::new(),
             decisions: Vec::new(),
@@ -166,8 +167,11 @@ impl HostViews {
         }
         let mut quarantined: Vec<_> = quarantined.into_iter().map(|((by, reason), rows)| (by, reason, rows)).collect();
         quarantined.sort_by_key(|(.., rows)| std::cmp::Reverse(*rows));
+        // The board may be a moment older than the store.
+        let serves = champion.as_ref().map(|champion: &ChampionStatus| champion.version);
         Ok(PipelineStatus {
             quarantined,
+            rollout: live.rollout.clone().filter(|rollout| Some(rollout.version) != serves),
             predictions: feedback.prediction_count(id).await?,
             labels: feedback.label_count(id).await?,
             champion,
@@ -209,6 +213,6 @@ fn who(by: &DecidedBy) -> String {
     match by {
         DecidedBy::Gate => "the gate".to_owned(),
         DecidedBy::Operator(name) => format!("operator {name}"),
-        DecidedBy::Guard => "a guard".to_owned(),
+        DecidedBy::Guard => "the rollout".to_owned(),
     }
 }

@@ -7,6 +7,7 @@ mod data_life;
 mod failures;
 mod lags;
 mod loop_;
+mod rollout;
 mod scripted;
 mod state;
 mod terms;

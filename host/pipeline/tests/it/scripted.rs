@@ -164,6 +164,7 @@ pub fn settings(seed: u64, rows: GateRows) -> Settings {
         window_rows: 600,
         held_out_rows: 200,
         trial_rows: 0,
+        rollout: None,
         triggers: vec![TriggerRule { kind: TriggerKind::Volume { new_rows: 300 }, brakes: Brakes::default() }],
         gate: Gate {
             rows,

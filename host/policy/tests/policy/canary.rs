@@ -2,10 +2,10 @@
 
 use rand::RngExt as _;
 use tidegate_policy::{
-    Arm, ArmTally, Canary, CanaryMetric, CanarySettings, CanaryVerdict, HardFault, Moments, Outcome, always_valid_interval, arm_of,
+    ArmTally, Canary, CanaryMetric, CanarySettings, CanaryVerdict, HardFault, Moments, Outcome, always_valid_interval, arm_of,
     harm_likelihood_ratio, mixture_likelihood_ratio,
 };
-use tidegate_vocab::Seed;
+use tidegate_vocab::{Seed, TrafficArm};
 
 use crate::statistics::near;
 
@@ -171,12 +171,12 @@ fn whoever_is_in_the_canary_stays_in_it() {
     let mut counts = vec![(0, 0); steps.len()];
     for key in 0..20_000 {
         let key = format!("user-{key}");
-        let arms: Vec<Arm> = steps.iter().map(|share| arm_of(&key, *share, Seed(7))).collect();
-        let joined = arms.iter().position(|arm| *arm != Arm::Rest);
+        let arms: Vec<TrafficArm> = steps.iter().map(|share| arm_of(&key, *share, Seed(7))).collect();
+        let joined = arms.iter().position(|arm| *arm != TrafficArm::Rest);
         assert!(joined.is_none_or(|step| arms[step..].iter().all(|arm| *arm == arms[step])), "{key} {arms:?}");
         for (count, arm) in counts.iter_mut().zip(&arms) {
-            count.0 += u32::from(*arm == Arm::Canary);
-            count.1 += u32::from(*arm == Arm::Control);
+            count.0 += u32::from(*arm == TrafficArm::Canary);
+            count.1 += u32::from(*arm == TrafficArm::Control);
         }
     }
     for ((canary, control), share) in counts.into_iter().zip(steps) {
@@ -185,7 +185,7 @@ fn whoever_is_in_the_canary_stays_in_it() {
             assert!((f64::from(found) - expected).abs() < 4.0 * deviation, "{found} of 20,000 for {share}");
         }
     }
-    assert_eq!((arm_of("a", 0.0, Seed(7)), arm_of("a", f64::NAN, Seed(7))), (Arm::Rest, Arm::Rest));
+    assert_eq!((arm_of("a", 0.0, Seed(7)), arm_of("a", f64::NAN, Seed(7))), (TrafficArm::Rest, TrafficArm::Rest));
     let moved = (0..1_000).filter(|key| arm_of(&key.to_string(), 0.5, Seed(1)) != arm_of(&key.to_string(), 0.5, Seed(2)));
     assert!((400..600).contains(&moved.count()), "another seed draws another half");
 }
@@ -227,8 +227,8 @@ fn rolled_back(errors: f64, cap: u64, canaries: u32) -> f64 {
         let mut canary = Canary::default();
         loop {
             for _ in 0..50 {
-                canary.record(Arm::Canary, &Outcome { error: generator.random::<f64>() < errors, ..FINE });
-                canary.record(Arm::Control, &Outcome { error: generator.random::<f64>() < 0.05, ..FINE });
+                canary.record(TrafficArm::Canary, &Outcome { error: generator.random::<f64>() < errors, ..FINE });
+                canary.record(TrafficArm::Control, &Outcome { error: generator.random::<f64>() < 0.05, ..FINE });
             }
             match canary.look(&settings).verdict {
                 CanaryVerdict::RollBack => return 1,

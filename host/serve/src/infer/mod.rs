@@ -4,6 +4,7 @@
 //! watch, what follows from a contract and the counters of a version are made once, and nothing waits for the store.
 
 mod answer;
+mod arms;
 mod column;
 mod plan;
 mod reply;
@@ -20,6 +21,7 @@ use tidegate_vocab::LoggedPrediction;
 use tokio::time::Instant;
 use tracing::error;
 
+use self::arms::Answer;
 use self::plan::RequestRows;
 use self::reply::Reply;
 use self::request::{Cell, Cells};
@@ -43,25 +45,26 @@ pub(crate) async fn infer(app: &Arc<App>, target: Target<'_>, request: Request<a
     let routes: Arc<Routes> = app.ports.routes.borrow().clone();
     let found = find(&routes, target);
     let outcome = match &found {
-        Ok((route, arm)) => answered(app, target.model, route, arm, request, start).await,
+        Ok((route, arm)) => answered(app, target, route, arm, request, start).await,
         Err(refusal) => Err(refusal.clone()),
     };
     let status = outcome.as_ref().map_or_else(|refusal| refusal.status, |_| StatusCode::OK);
-    match &found {
-        Ok((_, arm)) => arm.counters(target.model, &app.metrics).count(status, start.elapsed()),
-        Err(_) => app.metrics.count_unanswered(routes.models.contains_key(target.model).then_some(target.model), status),
+    let by = outcome.as_ref().map(|(_, by)| by).ok().or(found.as_ref().ok().map(|(_, arm)| *arm));
+    match by {
+        Some(arm) => arm.counters(target.model, &app.metrics).count(status, start.elapsed()),
+        None => app.metrics.count_unanswered(routes.models.contains_key(target.model).then_some(target.model), status),
     }
-    outcome.unwrap_or_else(Refusal::into_response)
+    outcome.map_or_else(Refusal::into_response, |(response, _)| response)
 }
 
 async fn answered(
     app: &Arc<App>,
-    model: &str,
+    target: Target<'_>,
     route: &ModelRoute,
     arm: &Arc<Arm>,
     request: Request<axum::body::Body>,
     start: Instant,
-) -> Result<Response, Refusal> {
+) -> Result<(Response, Arc<Arm>), Refusal> {
     let (parts, body) = request.into_parts();
     body::refuse_binary(&parts.headers)?;
     let held = body::read(body, &app.settings, &app.bodies_large).await?;
@@ -70,22 +73,33 @@ async fn answered(
     let label = &route.contract.label.column;
     let outputs = reply::wanted(&request, label)?;
     let RequestRows { batch, ids, cells } = plan.rows(request.inputs, app.settings.rows_max)?;
-    let predictions = predict(app, arm, route, batch).await?;
-    let row_ids: Vec<String> = ids.into_iter().map(|id| id.unwrap_or_else(|| app.row_ids.next())).collect();
-    let counters = arm.counters(model, &app.metrics);
-    let version = counters.version.as_str();
     let id = request.id.as_ref().map(|id| id.0.as_ref());
+    let own = ids.first().cloned().flatten();
+    let row_ids: Vec<String> = ids.into_iter().map(|id| id.unwrap_or_else(|| app.row_ids.next())).collect();
+    let answer = match route.rollout.as_ref().filter(|_| target.version.is_none()) {
+        Some(rollout) => {
+            // Who asks under an id of its own stays with one version; an id that was made here is as good as chance.
+            let key = own.as_deref().or(id).or(row_ids.first().map(String::as_str)).unwrap_or_default();
+            arms::answer_shared(app, route, arm, rollout, key, batch).await?
+        }
+        None => Answer { by: Arc::clone(arm), predictions: predict(app, arm, route, batch).await?, counted: None },
+    };
+    let Answer { by, predictions, counted } = answer;
+    let model = target.model;
+    let counters = by.counters(model, &app.metrics);
+    let version = counters.version.as_str();
     let reply = Reply { model, version, id, label, outputs: &outputs, predictions: &predictions, row_ids: &row_ids }.to_json();
     for class in &predictions.predicted {
         counters.classes[*class as usize].increment(1);
     }
     let rows = row_ids.len() as u64;
     let latency_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let log = logged(app, arm, plan, &predictions, row_ids, &cells, latency_ns);
+    let answer = Answer { by: Arc::clone(&by), predictions, counted };
+    let log = logged(app, &answer, plan, row_ids, &cells, latency_ns);
     if !app.ports.predictions.log(&route.pipeline, log) {
         counters.shed.increment(rows);
     }
-    Ok(refusal::json(StatusCode::OK, reply))
+    Ok((refusal::json(StatusCode::OK, reply), by))
 }
 
 /// Asks the model here where that is quick, else on a thread that may block: a guest that hangs must not hold a thread that HTTP
@@ -112,25 +126,19 @@ async fn predict(app: &Arc<App>, arm: &Arc<Arm>, route: &ModelRoute, batch: tide
     })
 }
 
-fn logged(
-    app: &App,
-    arm: &Arm,
-    plan: &Plan,
-    predictions: &Predictions,
-    row_ids: Vec<String>,
-    cells: &[Cells<'_>],
-    latency_ns: u64,
-) -> Vec<LoggedPrediction> {
+fn logged(app: &App, answer: &Answer, plan: &Plan, row_ids: Vec<String>, cells: &[Cells<'_>], latency_ns: u64) -> Vec<LoggedPrediction> {
     let at = app.ports.clock.now();
+    let Answer { by, predictions, counted } = answer;
     let classes = predictions.classes.len();
     let of_row = |(row, row_id): (usize, String)| LoggedPrediction {
         row_id,
         at,
-        version: arm.version,
+        version: by.version,
         predicted: predictions.classes[predictions.predicted[row] as usize].clone(),
         probabilities: predictions.probabilities[row * classes..][..classes].to_vec(),
         features: features(plan, cells, row),
         latency_ns,
+        arm: *counted,
     };
     row_ids.into_iter().enumerate().map(of_row).collect()
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::words::{code, duration, grouped, instant, percent, sentence, short};
-use crate::status::{ChampionStatus, PipelineStatus, RunStatus};
+use crate::status::{ChampionStatus, PipelineStatus, RolloutStatus, RunStatus};
 
 /// Reasons that the table of rows kept out lists.
 const REASONS_MAX: usize = 12;
@@ -67,6 +67,7 @@ pub(super) fn work(pipeline: &PipelineStatus) -> Markup {
                     Some(run) => (run_under_way(run)),
                     None => p class="empty" { "No run. " (grouped(u64::from(pipeline.versions))) " versions have been trained." },
                 }
+                @if let Some(rollout) = &pipeline.rollout { (rolled_out(rollout)) }
             }
             section aria-label="What happens next" {
                 h2 { "Next" }
@@ -94,6 +95,31 @@ fn run_under_way(run: &RunStatus) -> Markup {
             }
         }
         p class="note" { "Started " (instant(run.started_at)) ". Why: " (code(&run.trigger)) "." }
+    }
+}
+
+fn rolled_out(rollout: &RolloutStatus) -> Markup {
+    html! {
+        p class="run" {
+            strong { (rollout.version) } " is rolled out: "
+            @match rollout.stage.as_str() {
+                "check" => { "it is checked" }
+                "shadow" => { "it answers copies of requests" }
+                _ => { "it answers " strong { (percent(rollout.share)) " %" } " of requests" }
+            }
+            @if rollout.requests_needed > 0 {
+                ", " strong { (grouped(rollout.requests)) } " of " (grouped(rollout.requests_needed)) " in this step"
+            }
+            "."
+        }
+        @if rollout.requests_needed > 0 {
+            @let share = (rollout.requests as f64 / rollout.requests_needed as f64).clamp(0.0, 1.0);
+            svg class="progress" viewBox="0 0 100 2" preserveAspectRatio="none" role="img" aria-label=(format!("{:.0} per cent of this step", share * 100.0)) {
+                rect class="rail" width="100" height="2" {}
+                rect class="done" width=(format!("{:.1}", share * 100.0)) height="2" {}
+            }
+        }
+        p class="note" { "Since " (instant(rollout.since)) ". " (sentence(&rollout.reason)) }
     }
 }
 

@@ -109,7 +109,7 @@ pub(super) fn decided_by(by: &DecidedBy) -> String {
     match by {
         DecidedBy::Gate => "the gate".into(),
         DecidedBy::Operator(name) => format!("operator {name}"),
-        DecidedBy::Guard => "a guard".into(),
+        DecidedBy::Guard => "the rollout".into(),
     }
 }
 

@@ -8,5 +8,6 @@ mod labels;
 mod limits;
 mod metrics;
 mod page;
+mod rollout;
 mod samples;
 mod tokens;

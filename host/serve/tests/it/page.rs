@@ -27,6 +27,8 @@ async fn the_page_shows_who_serves_and_why_without_a_script() {
         "-0.0110 to 0.0270",
         "operator ada",
         "range:wind",
+        "<strong>v4</strong> is rolled out: it answers <strong>5.0 %</strong> of requests, <strong>412</strong> of 1,482 in this step.",
+        "Continues: 412 of 1,482 requests an arm in step 2 of 4.",
         "The new file has the world <code>source</code>; expected <code>cleaner</code>. The old one serves.",
     ] {
         assert!(page.body.contains(expected), "`{expected}` is not in the page");

@@ -1,6 +1,6 @@
 //! A state of the host with something in every place.
 
-use tidegate_serve::{ChampionStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RunStatus, SettingsStatus, Status};
+use tidegate_serve::{ChampionStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RolloutStatus, RunStatus, SettingsStatus, Status};
 use tidegate_vocab::{DecidedBy, Decision, DecisionKind, QualityPoint, RuleVerdict, RunId, Timestamp, Verdict, VersionNo};
 
 /// 2026-01-01T00:00:00Z.
@@ -116,6 +116,7 @@ pub fn pipeline(name: &str) -> PipelineStatus {
             waiting_rows: Some(84),
             looks: 2,
         }),
+        rollout: Some(rollout()),
         quality: (0..60).map(quality).collect(),
         moves: vec![
             Move { at: days_ago(290), row: Some(1_200), from: None, to: VersionNo(1), is_rollback: false },
@@ -188,5 +189,17 @@ fn decision(kind: DecisionKind, version: u32, days: i64, reason: &str) -> Decisi
         evidence: None,
         rules: if is_operator { Vec::new() } else { rules },
         reason: reason.into(),
+    }
+}
+
+fn rollout() -> RolloutStatus {
+    RolloutStatus {
+        version: VersionNo(4),
+        stage: "canary".into(),
+        since: days_ago(1),
+        share: 0.05,
+        requests: 412,
+        requests_needed: 1_482,
+        reason: "continues: 412 of 1,482 requests an arm in step 2 of 4".into(),
     }
 }

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 
 use super::row::Row;
 use super::sandbox::example;
+use super::service;
 use crate::command::{capture, run};
 use crate::repo::Repo;
 
@@ -12,5 +13,7 @@ pub fn measure(repo: &Repo) -> Result<Vec<Row>> {
     run(repo.cargo().args(["build", "--quiet", "--workspace", "--example", "bench_decisions"]))?;
     eprintln!("bench: thousands of simulated gates and canaries, which takes some minutes");
     let text = capture(example(repo, "bench_decisions").arg("--json"))?;
-    serde_json::from_str(&text).with_context(|| format!("`bench_decisions` wrote `{}`", text.trim()))
+    let mut rows: Vec<Row> = serde_json::from_str(&text).with_context(|| format!("`bench_decisions` wrote `{}`", text.trim()))?;
+    rows.extend(service::rollbacks(repo)?);
+    Ok(rows)
 }

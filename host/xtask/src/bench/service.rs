@@ -23,6 +23,9 @@ const DECISION_S_MAX: f64 = 1.0;
 pub const CONNECTIONS: usize = 8;
 /// Times that the champion is moved back and forth under load.
 const SWITCHES: usize = 5;
+/// Rollbacks under load whose time is taken.
+const ROLLBACKS: usize = 15;
+const ROLLBACK_MS_MAX: f64 = 100.0;
 /// How long a host is left alone before its memory is read.
 pub const IDLE: Duration = Duration::from_secs(2);
 /// Nothing healthy takes as long.
@@ -89,6 +92,46 @@ fn under_load(repo: &Repo, folder: &Path) -> Result<Load> {
         run(tidegate(repo, folder).args(["plugin", "reload", "--json"]).stdout(Stdio::null()))
     })?;
     Ok(load)
+}
+
+/// How long it takes under load from an operator's word until the version before answers everybody, and what that costs those who ask.
+pub fn rollbacks(repo: &Repo) -> Result<Vec<Row>> {
+    let folder = demo::prepare(repo)?;
+    let state = folder.join("state");
+    if state.exists() {
+        std::fs::remove_dir_all(&state)?;
+    }
+    run(tidegate(repo, &folder).args(["run", "--no-progress", "--json"]).stdout(Stdio::null()))?;
+    let host = Host::start(repo, &folder)?;
+    let copy = folder.join("exported");
+    let quietly = |arguments: &[&str]| run(tidegate(repo, &folder).args(arguments).arg("--json").stdout(Stdio::null()));
+    quietly(&["export", "v1", &copy.to_string_lossy()])?;
+    quietly(&["import", &copy.to_string_lossy(), "--reason", "to have two versions"])?;
+    let (load, taken) = load(host.address, CONNECTIONS, "/v2/models/rain/infer", &one_row(0.5), |_| {
+        let mut taken = Vec::with_capacity(ROLLBACKS);
+        for _ in 0..ROLLBACKS {
+            // The command returns when requests go to the version before.
+            let began = Instant::now();
+            quietly(&["rollback", "v1", "--reason", "to measure"])?;
+            taken.push(began.elapsed().as_secs_f64() * 1e3);
+            quietly(&["promote", "v2", "--reason", "to measure"])?;
+        }
+        Ok(taken)
+    })?;
+    let slowest = taken.iter().copied().fold(0.0, f64::max);
+    Ok(vec![
+        Row::bounded("rollback under load, command to switched requests", median(taken), "ms", ROLLBACK_MS_MAX),
+        Row::shown("the same, slowest", slowest, "ms"),
+        Row::shown("requests meanwhile", load.answered as f64, "requests"),
+        Row {
+            figure: "of these, failed".to_owned(),
+            value: load.failed as f64,
+            unit: "requests".to_owned(),
+            against: "none".to_owned(),
+            ratio: Some(load.failed as f64),
+            bar: Some(0.0),
+        },
+    ])
 }
 
 /// A request for one row of the demo's contract, all of whose features are `value`.
