@@ -99,7 +99,24 @@ impl Pipeline {
             reason: verdict.reason.clone(),
             rules: verdict.rules.clone(),
         };
+        if verdict.awaits_approval {
+            return self.await_approval(run, version, decision).await;
+        }
         self.decide(run, version, decision, was_superior(&verdict)).await
+    }
+
+    /// Commits a decision to which an operator has to agree: the run has done its part, and the version waits.
+    async fn await_approval(&mut self, run: Run, version: ModelVersion, decision: Decision) -> Result<Outcome, PipelineError> {
+        let mut state = self.state.clone();
+        state.triggers.run_finished(self.now(), Some(decision.kind));
+        let next = Run { state: RunState::Done, looks: decision.look, decision: Some(decision.kind), ..run.clone() };
+        let waits = Write::VersionState { version: version.number, expected: version.state, to: VersionState::AwaitingApproval };
+        let writes = vec![Write::Decision(decision.clone()), waits, Write::Run { expected: run.state, run: next.clone() }];
+        self.commit(state, writes).await?;
+        self.observer.run(&next, self.rows_total);
+        self.observer.decided(&decision, self.rows_total);
+        self.alert_approval(&decision).await;
+        Ok(Outcome::Moved)
     }
 
     /// Commits a gate's decision: the run's end or its next wait, the version's states, the moves of the aliases.
@@ -253,7 +270,7 @@ pub(crate) fn promotion(version: &ModelVersion, parent: Option<VersionNo>) -> Ve
         writes.push(Write::VersionState { version: number, expected: *at, to });
         *at = to;
     };
-    if matches!(at, VersionState::Challenger | VersionState::Held | VersionState::Rejected) {
+    if matches!(at, VersionState::Challenger | VersionState::Held | VersionState::AwaitingApproval | VersionState::Rejected) {
         go(VersionState::Blessed, &mut at);
     }
     go(VersionState::Serving, &mut at);

@@ -16,8 +16,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use statrs::distribution::{ContinuousCDF as _, Gamma, Normal};
 use tidegate_policy::{
-    Against, ArmTally, Canary, CanaryMetric, CanarySettings, CanaryVerdict, Dependence, Gate, GateRows, Interval, JudgeInput, Moments,
-    RowsMin, Rule, Test, judge,
+    Against, Approval, ArmTally, Canary, CanaryMetric, CanarySettings, CanaryVerdict, Dependence, Gate, GateRows, Interval, JudgeInput,
+    Moments, RowsMin, Rule, Test, judge,
 };
 use tidegate_vocab::{DecisionKind, MetricInfo, MetricTerms, Seed, Terms, Verdict};
 
@@ -167,6 +167,7 @@ fn gate(rules: Vec<Rule>) -> Gate {
         resamples: 2_000,
         interval: Interval::Percentile,
         maturity_min: None,
+        approval: Approval::None,
         slices: Vec::new(),
         rules,
     }

@@ -40,6 +40,9 @@ pub struct Gate {
     /// Share of the rows between the first and the last judged one whose label must have come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maturity_min: Option<f64>,
+    /// Who has to agree when every rule has passed.
+    #[serde(default, skip_serializing_if = "Approval::is_default")]
+    pub approval: Approval,
     /// Columns whose values are judged apart.
     #[serde(rename = "slice", default, skip_serializing_if = "Vec::is_empty")]
     pub slices: Vec<SliceRule>,
@@ -69,6 +72,23 @@ pub enum Dependence {
     Time,
     /// Rows that share a value of this column are alike.
     Cluster(String),
+}
+
+/// Who has to agree to a promotion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approval {
+    /// Nobody: the rules promote.
+    #[default]
+    None,
+    /// An operator, who promotes it by hand.
+    Operator,
+}
+
+impl Approval {
+    fn is_default(&self) -> bool {
+        *self == Approval::default()
+    }
 }
 
 /// How bounds are read from the resampled estimates.

@@ -21,7 +21,7 @@ use crate::look::{alpha_per_look, rows_min};
 use crate::sentence::{count, percent};
 use crate::slice::{Slice, correct_failures, slices_of};
 use crate::sums::Columns;
-use crate::{Against, Dependence, Gate, Interval, JudgeError, Rule, SliceRows, Test};
+use crate::{Against, Approval, Dependence, Gate, Interval, JudgeError, Rule, SliceRows, Test};
 
 /// What a gate is judged on: one entry a row in every list, in the order of event time.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +53,9 @@ pub struct GateVerdict {
     pub look: u32,
     /// Whether it is a rejection because the looks are used up and a rule is still inconclusive.
     pub expired: bool,
+    /// Whether it is a hold because every rule passed and an operator has to agree: no more looks are needed.
+    #[serde(default)]
+    pub awaits_approval: bool,
     /// Whether a `superior` rule against the champion passed, or there was no champion.
     pub superior: bool,
     /// The rules' verdicts, in the gate's order.
@@ -64,6 +67,14 @@ pub struct GateVerdict {
 /// Whether the verdict promotes a version that becomes the anchor: one that was shown to be better than the champion, or the first.
 pub fn was_superior(verdict: &GateVerdict) -> bool {
     verdict.kind == DecisionKind::Promote && verdict.superior
+}
+
+/// Whether these verdicts of `gate` show that the challenger is better than the champion.
+pub fn shows_better(gate: &Gate, rules: &[RuleVerdict]) -> bool {
+    gate.rules
+        .iter()
+        .zip(rules)
+        .any(|(rule, verdict)| matches!(rule.test, Test::Superior) && rule.against == Against::Champion && verdict.verdict == Verdict::Pass)
 }
 
 /// Judges a challenger at look `look` (from 1). The same gate, look and evidence give the same verdict.
@@ -173,13 +184,18 @@ fn decide(gate: &Gate, look: u32, evidence: &JudgeInput<'_>, rules: Vec<RuleVerd
         (false, _) => (DecisionKind::Reject, false),
         (true, false) if last => (DecisionKind::Reject, true),
         (true, false) => (DecisionKind::Hold, false),
+        (true, true) if gate.approval == Approval::Operator => (DecisionKind::Hold, false),
         (true, true) => (DecisionKind::Promote, false),
     };
+    let awaits_approval = kind == DecisionKind::Hold && open.is_empty();
     let rows = count(evidence.labels.len() as u64);
     let looks = format!("look {look} of {}, {rows} rows", gate.looks_max);
     let named = |ids: &[String]| format!("{} {}", if ids.len() == 1 { "rule" } else { "rules" }, ids.join(", "));
     let reason = match kind {
         DecisionKind::Promote => format!("promoted: every rule passed ({looks})"),
+        DecisionKind::Hold if awaits_approval => {
+            format!("held: every rule passed, and an operator has to agree with `tidegate promote` ({looks})")
+        }
         DecisionKind::Hold if !too_good.is_empty() => {
             format!("held: {} shows a gain that is too good to be believed, look at the features ({looks})", named(too_good))
         }
@@ -187,9 +203,7 @@ fn decide(gate: &Gate, look: u32, evidence: &JudgeInput<'_>, rules: Vec<RuleVerd
         _ if expired => format!("rejected: expired with {} still inconclusive at the last look ({looks})", named(&open)),
         _ => format!("rejected: {} failed ({looks})", named(&failed)),
     };
-    let better = gate.rules.iter().zip(&rules).any(|(rule, verdict)| {
-        matches!(rule.test, Test::Superior) && rule.against == Against::Champion && verdict.verdict == Verdict::Pass
-    });
+    let better = shows_better(gate, &rules);
     let first = !evidence.others.contains_key(&Against::Champion);
-    GateVerdict { kind, look, expired, superior: better || first, rules, reason }
+    GateVerdict { kind, look, expired, awaits_approval, superior: better || first, rules, reason }
 }

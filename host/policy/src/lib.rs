@@ -61,9 +61,9 @@ pub use cbpe::{Calibrate, Cbpe, CbpeEstimate, EstimateScore, Estimated, ScoredRo
 pub use ddm::{Ddm, Eddm};
 pub use delong::DeLong;
 pub use error::JudgeError;
-pub use gate::{Dependence, Gate, GateIssue, GateRows, Interval, RowsMin};
+pub use gate::{Approval, Dependence, Gate, GateIssue, GateRows, Interval, RowsMin};
 pub use interval::{mcnemar_mid_p, normal_quantile, tango, wilson};
-pub use judge::{GateVerdict, JudgeInput, judge, was_superior};
+pub use judge::{GateVerdict, JudgeInput, judge, shows_better, was_superior};
 pub use kswin::Kswin;
 pub use look::{ASSUMED_DISAGREEMENT, alpha_per_look, chance_to_pass, next_look, power_rows, rows_for_look, rows_min};
 pub use moments::Moments;

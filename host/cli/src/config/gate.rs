@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tidegate_policy::{
-    Against, Dependence, Gate, GateRows, Interval, MARGIN_DEFAULT, RowsMin, Rule, SLICE_COLUMNS_MAX, SLICES_MAX, SliceRule, Test,
+    Against, Approval, Dependence, Gate, GateRows, Interval, MARGIN_DEFAULT, RowsMin, Rule, SLICE_COLUMNS_MAX, SLICES_MAX, SliceRule, Test,
 };
 use tidegate_vocab::Contract;
 
@@ -24,6 +24,7 @@ pub(super) fn gate(pipeline: &Section<'_>) -> Gate {
         resamples: 2_000,
         interval: Interval::Percentile,
         maturity_min: None,
+        approval: Approval::None,
         slices: Vec::new(),
         rules: Vec::new(),
     };
@@ -44,6 +45,8 @@ pub(super) fn gate(pipeline: &Section<'_>) -> Gate {
     gate.resamples = section.integer("resamples", 200..=20_000).and_then(|count| u32::try_from(count).ok()).unwrap_or(gate.resamples);
     let intervals = [("percentile", Interval::Percentile), ("bca", Interval::Bca)];
     gate.interval = section.choice("interval", &intervals).unwrap_or(gate.interval);
+    let approvals = [("none", Approval::None), ("operator", Approval::Operator)];
+    gate.approval = section.choice("approval", &approvals).unwrap_or(gate.approval);
     gate.maturity_min = section.number("maturity_min", 0.01..=1.0);
     gate.slices = slices(&section);
     gate.rules = rules(&section);

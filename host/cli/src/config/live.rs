@@ -26,7 +26,7 @@ pub enum When {
 
 /// Every key of the file, with `*` for names that people give. What lies under a key goes with it. The limits of plugins are named by
 /// their own tables: those of one plugin are live, those that all share need a restart.
-pub const KEYS: [(&str, When); 54] = [
+pub const KEYS: [(&str, When); 55] = [
     ("backtest.seeds", When::Elsewhere),
     ("backtest.step_rows", When::Restart),
     ("backtest.warmup_share", When::Elsewhere),
@@ -40,6 +40,7 @@ pub const KEYS: [(&str, When); 54] = [
     ("pipeline.*.contract", When::Restart),
     ("pipeline.*.evaluators.config", When::Live),
     ("pipeline.*.evaluators.plugin", When::Restart),
+    ("pipeline.*.gate.approval", When::NextRun),
     ("pipeline.*.gate.confidence", When::NextRun),
     ("pipeline.*.gate.dependence", When::NextRun),
     ("pipeline.*.gate.interval", When::NextRun),

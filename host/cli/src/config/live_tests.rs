@@ -115,6 +115,7 @@ fn what_is_taken_up_is_what_the_table_says() {
         ("confidence = 0.95", "confidence = 0.9", "pipeline.rain.gate.confidence", NextRun),
         ("dependence = \"time\"", "dependence = \"independent\"", "pipeline.rain.gate.dependence", NextRun),
         ("looks_max = 3", "looks_max = 4", "pipeline.rain.gate.looks_max", NextRun),
+        ("approval = \"none\"", "approval = \"operator\"", "pipeline.rain.gate.approval", NextRun),
         ("looks_max = 3", "looks_max = 3\ninterval = \"bca\"", "pipeline.rain.gate.interval", NextRun),
         ("looks_max = 3", "looks_max = 3\nmaturity_min = 0.9", "pipeline.rain.gate.maturity_min", NextRun),
         ("values = [\"10.0\"]", "values = [\"10.0\", \"9.0\"]", "pipeline.rain.gate.slice[0].values", NextRun),

@@ -9,7 +9,7 @@ use tidegate_model::{Family, ModelSpec};
 use tidegate_pipeline::{
     AlertPort, CleanPort, DamageBounds, EvaluatePort, FailureRules, PluginStep, Plugins, Settings, SourcePort, Stores,
 };
-use tidegate_policy::{Against, Brakes, Dependence, Gate, GateRows, Interval, RowsMin, Rule, Test, TriggerKind, TriggerRule};
+use tidegate_policy::{Against, Approval, Brakes, Dependence, Gate, GateRows, Interval, RowsMin, Rule, Test, TriggerKind, TriggerRule};
 use tidegate_sandbox::{Alert, CallError, Cleaned, Failure, Pull};
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{
@@ -176,6 +176,7 @@ pub fn settings(seed: u64, rows: GateRows) -> Settings {
             resamples: 300,
             interval: Interval::Percentile,
             maturity_min: None,
+            approval: Approval::None,
             slices: Vec::new(),
             rules: vec![
                 rule("not-worse", Against::Champion, Test::NonInferior { margin: 0.05 }),

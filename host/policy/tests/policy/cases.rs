@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_policy::{Against, Dependence, Gate, GateRows, Interval, JudgeInput, RowsMin, Rule, SliceRows, Test};
+use tidegate_policy::{Against, Approval, Dependence, Gate, GateRows, Interval, JudgeInput, RowsMin, Rule, SliceRows, Test};
 use tidegate_vocab::{MetricInfo, MetricTerms, Seed, Terms};
 
 /// A gate of one-sided 95 %, one look and 300 rows, with these rules.
@@ -17,6 +17,7 @@ pub fn gate(dependence: Dependence, rules: Vec<Rule>) -> Gate {
         resamples: 400,
         interval: Interval::Percentile,
         maturity_min: None,
+        approval: Approval::None,
         slices: Vec::new(),
         rules,
     }

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use tidegate_policy::{
-    Against, DeLong, Dependence, Gate, GateVerdict, Interval, JudgeError, RowsMin, SliceRows, SliceRule, Test, judge, next_look,
+    Against, Approval, DeLong, Dependence, Gate, GateVerdict, Interval, JudgeError, RowsMin, SliceRows, SliceRule, Test, judge, next_look,
     rows_for_look, was_superior,
 };
 use tidegate_vocab::{DecisionKind, Seed, Terms, Verdict};
@@ -267,6 +267,22 @@ fn a_gain_that_is_too_good_is_a_hold() {
     let champion = first.others.remove(&Against::Champion).unwrap();
     first.others.insert(Against::Majority, champion);
     assert_eq!(judged(0.1, 1, first).kind, DecisionKind::Promote);
+}
+
+#[test]
+fn an_operator_may_have_to_agree() {
+    let judged = |look: u32, evidence: Evidence| {
+        let mut gate = gate(Dependence::Independent, vec![rule("accuracy", Against::Champion, NOT_WORSE)]);
+        (gate.looks_max, gate.approval) = (2, Approval::Operator);
+        judge(&gate, look, &evidence.input()).unwrap()
+    };
+    let found = judged(2, Evidence::accuracy(4000, 100, 100));
+    assert_eq!((found.kind, found.awaits_approval, found.expired), (DecisionKind::Hold, true, false));
+    let expected = "held: every rule passed, and an operator has to agree with `tidegate promote` (look 2 of 2, 4,000 rows)";
+    assert_eq!(found.reason, expected);
+    let found = judged(1, Evidence::accuracy(400, 15, 15));
+    assert_eq!((found.kind, found.awaits_approval), (DecisionKind::Hold, false), "an open rule waits for rows, not for a person");
+    assert_eq!(judged(1, Evidence::accuracy(4000, 20, 320)).kind, DecisionKind::Reject);
 }
 
 #[test]
