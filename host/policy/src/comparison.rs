@@ -289,6 +289,9 @@ impl<'a> Comparison<'a> {
                 (-high, -low)
             }
         };
+        // The normal approximation does not know where areas end.
+        let least = if self.other.is_some() { -1.0 } else { 0.0 };
+        let (low, high) = (f64::max(low, least), f64::min(high, 1.0));
         let method = if is_independent { "delong" } else { "delong-effective-rows" };
         Ok(Bounds { method, low, high, p: None, effect })
     }

@@ -226,7 +226,7 @@ fn unknown_keys_name_the_nearest() {
         "ratio_max = 1.10\ngain_max = 0.1",
         "unknown key `gain_max` in `[pipeline.rain.gate.rule]`",
         "gain_max",
-        "keys here: `against`, `id`, `metric`, `ratio_max`, `test`",
+        "did you mean `ratio_max`?",
     );
     check(
         "column = \"visibility\"",
