@@ -98,6 +98,8 @@ pub enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Show how good the answers were, how good they seem before labels come, and how late labels come
+    Quality,
     /// Pull new rows, retrain if a trigger is due, judge, decide
     #[command(after_help = "Exit codes: 0 promoted or nothing to do, 1 error, 2 usage or settings, 3 rejected, 4 held")]
     Run {

@@ -12,6 +12,7 @@ use tidegate_vocab::{
     VersionState,
 };
 
+use crate::estimates::Fitted;
 use crate::{Outcome, Pipeline, PipelineError, StoredTerms};
 
 /// Rows of a judged batch whose answers are timed, one by one: enough for a 99th percentile.
@@ -64,6 +65,14 @@ impl Judged {
     }
 }
 
+/// What was measured on the same rows.
+struct Measured {
+    challenger: Vec<MetricTerms>,
+    others: BTreeMap<Against, Vec<MetricTerms>>,
+    /// What the challenger answered.
+    answers: Answers,
+}
+
 impl Pipeline {
     /// Judges the challenger of `run` on `rows`, and commits the decision with everything that follows from it.
     pub(crate) async fn judge(&mut self, run: Run, version: ModelVersion, judged: Judged, look: u32) -> Result<Outcome, PipelineError> {
@@ -71,10 +80,11 @@ impl Pipeline {
         let champion = self.stores.meta.alias(&self.settings.id, Alias::Champion).await?;
         let anchor = self.stores.meta.alias(&self.settings.id, Alias::Anchor).await?;
         let labels = self.classes_of(&rows);
-        let (challenger, others) = self.measure(&run, version.number, champion, anchor, &rows, &labels).await?;
+        let Measured { challenger, others, answers } = self.measure(&run, version.number, champion, anchor, &rows, &labels).await?;
         let seed = Seed(run.seed).derive(&format!("look-{look}"));
         let clusters = clusters(&self.settings.gate.dependence, &rows);
         let class_count = self.settings.contract.label.classes.len();
+        let fitted = Fitted::of(version.number, &answers, &labels, class_count).filter(|_| self.settings.estimate_rows > 0);
         let slices = slices(&self.settings.gate, &rows);
         let terms = StoredTerms { labels, class_count, clusters, slices, maturity: Some(maturity), challenger, others };
         let settings = Arc::clone(&self.settings);
@@ -102,7 +112,7 @@ impl Pipeline {
         if verdict.awaits_approval {
             return self.await_approval(run, version, decision).await;
         }
-        self.decide(run, version, decision, was_superior(&verdict)).await
+        self.decide(run, version, decision, was_superior(&verdict), fitted).await
     }
 
     /// Commits a decision to which an operator has to agree: the run has done its part, and the version waits.
@@ -126,6 +136,7 @@ impl Pipeline {
         version: ModelVersion,
         decision: Decision,
         moves_anchor: bool,
+        fitted: Option<Fitted>,
     ) -> Result<Outcome, PipelineError> {
         let mut state = self.state.clone();
         let next = Run {
@@ -141,6 +152,14 @@ impl Pipeline {
             writes.extend(blessed);
             book
         });
+        let estimates = fitted.filter(|_| decision.kind == DecisionKind::Promote).map(|fitted| {
+            let mut estimates = (*self.estimates).clone();
+            estimates.learn(fitted);
+            estimates
+        });
+        if let Some(estimates) = &estimates {
+            writes.push(self.estimates.write(estimates)?);
+        }
         match decision.kind {
             // It serves at the end of its rollout, and not before.
             DecisionKind::Promote if book.is_some() => {}
@@ -163,6 +182,9 @@ impl Pipeline {
         writes.push(Write::Run { expected: run.state, run: next.clone() });
         self.commit(state, writes).await?;
         self.observer.run(&next, self.rows_total);
+        if let Some(estimates) = estimates {
+            self.estimates.committed(estimates);
+        }
         match book {
             Some(book) => self.rollouts.committed(book),
             None => {
@@ -182,7 +204,7 @@ impl Pipeline {
         anchor: Option<VersionNo>,
         rows: &Batch,
         labels: &[u32],
-    ) -> Result<(Vec<MetricTerms>, BTreeMap<Against, Vec<MetricTerms>>), PipelineError> {
+    ) -> Result<Measured, PipelineError> {
         let classes = self.settings.contract.label.classes.len();
         let mut others = BTreeMap::new();
         for (against, version) in [(Against::Champion, champion), (Against::Anchor, anchor)] {
@@ -204,7 +226,7 @@ impl Pipeline {
             others.insert(Against::Linear, self.evaluate(rows, &answers).await?);
         }
         let answers = self.timed_answers(challenger, rows).await?;
-        Ok((self.evaluate(rows, &answers).await?, others))
+        Ok(Measured { challenger: self.evaluate(rows, &answers).await?, others, answers })
     }
 
     /// What `version` answers for `rows`.

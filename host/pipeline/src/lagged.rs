@@ -46,6 +46,16 @@ impl CleanRows<'_> {
         self.reaching_back(lags, end, end, fits).await
     }
 
+    /// The cleaned rows numbered `from..to`, with labels that came later.
+    ///
+    /// # Errors
+    /// What could not be read, or has not the columns of the contract.
+    pub async fn range(&self, from: u64, to: u64) -> Result<Batch, PipelineError> {
+        let parts = self.meta.clean_parts(self.pipeline, &self.chain, from).await?;
+        let read = read_rows(&self.reader, self.contract, &parts, from, to, None).await;
+        read.map_err(|source| PipelineError::Dataset { first_row: from, last_row: to, source })
+    }
+
     /// The rows numbered `from..to` with their lags, and some before them.
     async fn lagged(&self, lags: &Lags, from: u64, to: u64) -> Result<Lagged, PipelineError> {
         let is_complete = |rows: &Batch| {
@@ -67,9 +77,7 @@ impl CleanRows<'_> {
         let mut back = FIRST_LOOK_ROWS.max(2 * u64::from(lags.reach())).min(LOOKBACK_ROWS_MAX);
         loop {
             let start = from.saturating_sub(back);
-            let parts = self.meta.clean_parts(self.pipeline, &self.chain, start).await?;
-            let read = read_rows(&self.reader, self.contract, &parts, start, to, None).await;
-            let rows = read.map_err(|source| PipelineError::Dataset { first_row: start, last_row: to, source })?;
+            let rows = self.range(start, to).await?;
             let all = start == 0 || back == LOOKBACK_ROWS_MAX;
             if all || is_enough(&rows).map_err(|source| self.failed(start, to, source))? {
                 return Ok(rows);

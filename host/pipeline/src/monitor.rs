@@ -16,7 +16,7 @@ use tidegate_store::{ArrivedLabel, Write};
 use tidegate_vocab::{Alias, Batch, LoggedPrediction, RowColumns, Timestamp, TrafficArm, VersionNo};
 
 use crate::judge::label_classes;
-use crate::{LoopState, Outcome, Pipeline, PipelineError, RolloutBook};
+use crate::{Estimates, LoopState, Outcome, Pipeline, PipelineError, RolloutBook};
 
 /// Rows scored in one step, so that memory stays flat after a long backlog.
 const SCORE_ROWS_MAX: u64 = 65_536;
@@ -42,6 +42,12 @@ pub struct ScoredRow {
     pub arm: Option<TrafficArm>,
 }
 
+/// What a look at rows and labels may change, besides the loop's own memory.
+struct Seen {
+    rollouts: RolloutBook,
+    estimates: Estimates,
+}
+
 impl Pipeline {
     /// Scores what has become known, and starts a run if a trigger is due and none is open.
     pub(crate) async fn observe(&mut self) -> Result<Outcome, PipelineError> {
@@ -56,38 +62,52 @@ impl Pipeline {
         if self.served == 0 {
             self.served = self.stores.feedback.prediction_count(&self.settings.id).await?;
         }
-        let mut rollouts = (*self.rollouts).clone();
+        let mut seen = Seen { rollouts: (*self.rollouts).clone(), estimates: (*self.estimates).clone() };
+        // Before the labels of the same rows are looked at, or they would be known before anything was expected of them.
+        self.estimate(&mut seen.estimates).await?;
         loop {
             let (scored, next_row) = self.score_matured(state.observed_row).await?;
             if next_row == state.observed_row {
                 break;
             }
             state.observed_row = next_row;
-            self.take_in(&mut state, &mut rollouts, &scored);
+            self.take_in(&mut state, &mut seen, &scored);
         }
         let mut writes = Vec::new();
         if self.settings.contract.label.by_id {
-            writes.extend(self.score_arrived(&mut state, &mut rollouts).await?);
+            writes.extend(self.score_arrived(&mut state, &mut seen).await?);
         }
-        let open = self.stores.meta.open_run(&self.settings.id).await?.is_some();
+        let busy = self.stores.meta.open_run(&self.settings.id).await?.is_some() || seen.rollouts.open.is_some();
         let moment = self.moment().await?;
-        let busy = open || rollouts.open.is_some();
-        if let Some(due) = due(&self.settings.triggers, &mut state.triggers, &moment).filter(|_| !busy) {
-            self.start_run(state, due.reason, false, writes).await?;
-            return Ok(Outcome::Moved);
-        }
-        if state == self.state {
-            return Ok(Outcome::Nothing);
-        }
-        let known = (rollouts != *self.rollouts).then_some(rollouts);
-        if let Some(rollouts) = &known {
+        let due = due(&self.settings.triggers, &mut state.triggers, &moment).filter(|_| !busy);
+        let Seen { rollouts, estimates } = seen;
+        let rollouts = (rollouts != *self.rollouts).then_some(rollouts);
+        let estimates = (estimates != *self.estimates).then_some(estimates);
+        if let Some(rollouts) = &rollouts {
             writes.push(self.rollouts.write(rollouts)?);
         }
-        self.commit(state, writes).await?;
-        if let Some(rollouts) = known {
+        if let Some(estimates) = &estimates {
+            writes.push(self.estimates.write(estimates)?);
+        }
+        let outcome = match due {
+            Some(due) => {
+                self.start_run(state, due.reason, false, writes).await?;
+                Outcome::Moved
+            }
+            None => {
+                if state != self.state || !writes.is_empty() {
+                    self.commit(state, writes).await?;
+                }
+                Outcome::Nothing
+            }
+        };
+        if let Some(rollouts) = rollouts {
             self.rollouts.committed(rollouts);
         }
-        Ok(Outcome::Nothing)
+        if let Some(estimates) = estimates {
+            self.estimates.committed(estimates);
+        }
+        Ok(outcome)
     }
 
     /// What triggers ask about besides what they have seen.
@@ -100,8 +120,9 @@ impl Pipeline {
         Ok(Moment { now: self.now(), champion_since, code: Some(self.chain) })
     }
 
-    fn take_in(&mut self, state: &mut LoopState, rollouts: &mut RolloutBook, scored: &[ScoredRow]) {
-        self.quality_known(rollouts, scored);
+    fn take_in(&mut self, state: &mut LoopState, seen: &mut Seen, scored: &[ScoredRow]) {
+        self.quality_known(&mut seen.rollouts, scored);
+        seen.estimates.matured(scored, self.settings.estimate_rows);
         let known = scored.iter().filter_map(|row| Some((row.truth?, row.predicted?)));
         let wrong: Vec<bool> = known.map(|(truth, predicted)| truth != predicted).collect();
         state.triggers.labels_matured(scored.iter().filter(|row| row.truth.is_some()).count() as u64);
@@ -127,7 +148,7 @@ impl Pipeline {
     }
 
     /// The rows numbered `from..to` as they came, without late labels.
-    async fn own_rows(&self, from: u64, to: u64) -> Result<Batch, PipelineError> {
+    pub(crate) async fn own_rows(&self, from: u64, to: u64) -> Result<Batch, PipelineError> {
         let parts = self.stores.meta.clean_parts(&self.settings.id, &self.chain, from).await?;
         let reader = PartReader { blobs: &*self.stores.blobs, cache: &self.parts, late: &LateLabels::default() };
         let rows = read_rows(&reader, &self.settings.contract, &parts, from, to, None).await;
@@ -135,7 +156,7 @@ impl Pipeline {
     }
 
     /// Labels that came by id since the last time, in the order in which they came; and the journal's line about them.
-    async fn score_arrived(&mut self, state: &mut LoopState, rollouts: &mut RolloutBook) -> Result<Option<Write>, PipelineError> {
+    async fn score_arrived(&mut self, state: &mut LoopState, seen: &mut Seen) -> Result<Option<Write>, PipelineError> {
         let first = state.observed_label;
         let mut count = 0;
         loop {
@@ -145,7 +166,7 @@ impl Pipeline {
             count += labels.len();
             self.late.extend(labels.iter().filter_map(|label| Some((label.row?, label.label.class.clone(), label.label.known_at))));
             let scored = self.score_labels(&labels).await?;
-            self.take_in(state, rollouts, &scored);
+            self.take_in(state, seen, &scored);
         }
         let body = serde_json::json!({ "count": count, "after": first, "to": state.observed_label });
         Ok((count > 0).then(|| Write::Journal { kind: "labels".to_owned(), body }))

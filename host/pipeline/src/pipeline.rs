@@ -12,6 +12,7 @@ use tidegate_vocab::{Contract, Decision, Digest, Run, Timestamp};
 
 use crate::alerts::Unsent;
 use crate::dead_letters::{self, DeadLetters};
+use crate::estimates::{self, Estimates};
 use crate::ingest::Pending;
 use crate::kept::Kept;
 use crate::memory::{Memory, keepers};
@@ -85,6 +86,8 @@ pub struct Pipeline {
     pub(crate) letters: Kept<DeadLetters>,
     /// The rollout under way, and what rollouts took back.
     pub(crate) rollouts: Kept<RolloutBook>,
+    /// Quality without labels.
+    pub(crate) estimates: Kept<Estimates>,
     /// Alerts that are to be sent, and those that wait to be sent again.
     pub(crate) alerts_due: Vec<Alert>,
     pub(crate) unsent: VecDeque<Unsent>,
@@ -116,6 +119,7 @@ impl Pipeline {
         let ledger = Kept::of(&*stores.meta, &settings.id, strikes::KEY).await?;
         let letters = Kept::of(&*stores.meta, &settings.id, dead_letters::KEY).await?;
         let rollouts = Kept::of(&*stores.meta, &settings.id, rollout::KEY).await?;
+        let estimates = Kept::of(&*stores.meta, &settings.id, estimates::KEY).await?;
         let backlog = Backlog::of(&settings, &stores, &state, &chain, &letters, &keepers(&plugins.cleaners)).await?;
         let late = late_labels(&settings, &stores, &state, backlog.rows_total).await?;
         let (readmitted_revision, readmitted) = Readmitted::of(&*stores.meta, &settings.id).await?;
@@ -141,6 +145,7 @@ impl Pipeline {
             ledger,
             letters,
             rollouts,
+            estimates,
             alerts_due: Vec::new(),
             unsent: VecDeque::new(),
             memory: Memory::default(),

@@ -208,7 +208,7 @@ impl Pipeline {
         let version = self.stores.meta.version(&self.settings.id, number).await?.ok_or_else(missing)?;
         if self.settings.ungated {
             let decision = self.ungated(run, &version).await?;
-            return self.decide(run.clone(), version, decision, true).await;
+            return self.decide(run.clone(), version, decision, true, None).await;
         }
         let judged = match self.settings.gate.rows {
             GateRows::HeldOut => {

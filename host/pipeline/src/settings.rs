@@ -23,6 +23,8 @@ pub struct Settings {
     pub held_out_rows: u64,
     /// Newest rows on which a small fit has to beat the champion before a version is trained; 0 for no such trial.
     pub trial_rows: u64,
+    /// Rows of one estimate of quality without labels; 0 for none.
+    pub estimate_rows: u64,
     /// When a run starts.
     pub triggers: Vec<TriggerRule>,
     /// When a version may serve.

@@ -128,17 +128,24 @@ impl Cbpe {
             areas.push(expected_area(&rows.scores(*class), probabilities));
         }
         let count = rows.predicted.len() as f64;
-        let banded = |value: Option<f64>, deviation: f64| {
-            let error = BAND_ERRORS * deviation / count.sqrt();
-            let value = value.filter(|value| value.is_finite() && error.is_finite())?;
-            Some(Estimated { value, band: ((value - error).max(0.0), (value + error).min(1.0)) })
-        };
+        let banded = |value: Option<f64>, deviation: f64| banded(value, deviation, count);
         Some(CbpeEstimate {
             rows: rows.predicted.len() as u64,
             accuracy: banded((count > 0.0).then(|| right / count), self.accuracy),
             f1: banded(mean_of(&f1), self.f1),
             auroc: banded(mean_of(&areas), self.auroc),
         })
+    }
+
+    /// The expected number of right answers; sums of parts are that of the whole. `None` when the lists do not fit.
+    pub fn expected_right(&self, rows: ScoredRows<'_>) -> Option<f64> {
+        let estimate = self.estimate(rows)?;
+        Some(estimate.accuracy.map_or(0.0, |accuracy| accuracy.value * estimate.rows as f64))
+    }
+
+    /// The estimate for `rows` rows of which so many are expected to be right.
+    pub fn accuracy_of(&self, expected_right: f64, rows: u64) -> Option<Estimated> {
+        banded((rows > 0).then(|| expected_right / rows as f64), self.accuracy, rows as f64)
     }
 
     /// The classes that F1 and the area are about.
@@ -172,6 +179,13 @@ impl ScoredRows<'_> {
     fn scores(&self, class: u32) -> Vec<f64> {
         self.probabilities.iter().skip(class as usize).step_by(self.class_count.max(1)).copied().collect()
     }
+}
+
+/// A value and its band, for so many rows whose sampling error is `deviation` each.
+fn banded(value: Option<f64>, deviation: f64, rows: f64) -> Option<Estimated> {
+    let error = BAND_ERRORS * deviation / rows.sqrt();
+    let value = value.filter(|value| value.is_finite() && error.is_finite())?;
+    Some(Estimated { value, band: ((value - error).max(0.0), (value + error).min(1.0)) })
 }
 
 /// How far estimates were from what came out, once labels had come.

@@ -75,7 +75,7 @@ fn champions(out: &mut String, status: &Status) {
 }
 
 fn quality(out: &mut String, status: &Status) {
-    let help = "What the champion has reached since it serves, with the bounds of its 95 % interval.";
+    let help = "What the champion has reached since it serves, with its 95 % interval; and what its newest answers seem to be worth.";
     let mut quality = family(out, "tidegate_quality", Kind::Gauge, help);
     let mut labelled = Vec::new();
     for pipeline in &status.pipelines {
@@ -87,6 +87,13 @@ fn quality(out: &mut String, status: &Status) {
             quality.series(&labels, value);
         }
         labelled.push((pipeline.id.as_str(), champion.rows));
+    }
+    for pipeline in &status.pipelines {
+        let Some(estimate) = &pipeline.estimate else { continue };
+        for (bound, value) in [("point", estimate.accuracy), ("lower", estimate.band.0), ("upper", estimate.band.1)] {
+            let labels = [("model", pipeline.id.as_str()), ("metric", "accuracy"), ("kind", "estimated"), ("bound", bound)];
+            quality.series(&labels, value);
+        }
     }
     let mut rows = family(out, "tidegate_quality_rows", Kind::Gauge, "Answered and labelled rows behind `tidegate_quality`.");
     for (model, count) in labelled {

@@ -67,6 +67,8 @@ pub struct PipelineStatus {
     pub run: Option<RunStatus>,
     /// The version that takes over requests.
     pub rollout: Option<RolloutStatus>,
+    /// What the newest answers seem to be worth, before their labels come.
+    pub estimate: Option<EstimateStatus>,
     /// Realised quality over time, oldest first.
     pub quality: Vec<QualityPoint>,
     /// Every move of the champion, oldest first.
@@ -135,6 +137,25 @@ pub struct RunStatus {
     pub waiting_rows: Option<u64>,
     /// Times the gate has looked.
     pub looks: u32,
+}
+
+/// What answers seem to be worth whose labels have not come (CBPE).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EstimateStatus {
+    /// Who answered.
+    pub version: VersionNo,
+    /// Rows it was estimated from.
+    pub rows: u64,
+    /// The estimated share of right answers.
+    pub accuracy: f64,
+    /// Three sampling errors below and above it.
+    pub band: (f64, f64),
+    /// The share that was right when the version was judged.
+    pub reference: f64,
+    /// Estimates that could be compared with what came out.
+    pub compared: u64,
+    /// How far these were off on average; `None` before the first.
+    pub distance: Option<f64>,
 }
 
 /// A version that takes over requests.

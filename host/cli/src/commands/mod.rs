@@ -16,6 +16,7 @@ mod labels;
 mod plugin;
 mod plugin_failures;
 mod predict;
+mod quality;
 mod quarantine;
 mod reload;
 mod replay;
@@ -47,6 +48,7 @@ pub fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fail
         Command::Import { folder, reason } => versions::import(global, folder, reason.as_deref(), terminal),
         Command::Export { version, folder } => versions::export(global, *version, folder, terminal),
         Command::Token(command) => token::token(global, command, terminal),
+        Command::Quality => quality::quality(global, terminal),
         Command::Run { force } => run::run(global, *force, terminal),
         Command::Backtest(options) => replay::replay(global, options, terminal),
         Command::Ingest => ingest::ingest(global, terminal),

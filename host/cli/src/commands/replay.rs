@@ -87,6 +87,8 @@ fn one(
         let mut settings = compose::settings(chosen, GateRows::Arriving, config.plugins.failures);
         settings.seed = Seed(seed);
         settings.ungated = options.no_gate;
+        // Nobody asks a backtest what it expected; it knows what came out.
+        settings.estimate_rows = 0;
         let step_rows = u32::try_from(config.backtest.step_rows).unwrap_or(u32::MAX);
         let how = BacktestSettings { step_rows, warmup_share: config.backtest.warmup_share };
         let watch = Box::new(Watch {

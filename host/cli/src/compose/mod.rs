@@ -125,6 +125,7 @@ pub fn settings(pipeline: &PipelineConfig, rows: GateRows, failures: FailureRule
         window_rows: pipeline.model.window_rows,
         held_out_rows: pipeline.model.held_out_rows,
         trial_rows: pipeline.model.trial_rows,
+        estimate_rows: pipeline.estimate.window_rows,
         // Only a host that answers requests can roll anything out.
         rollout: None,
         triggers: pipeline.triggers.clone(),

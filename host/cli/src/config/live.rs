@@ -26,7 +26,7 @@ pub enum When {
 
 /// Every key of the file, with `*` for names that people give. What lies under a key goes with it. The limits of plugins are named by
 /// their own tables: those of one plugin are live, those that all share need a restart.
-pub const KEYS: [(&str, When); 55] = [
+pub const KEYS: [(&str, When); 56] = [
     ("backtest.seeds", When::Elsewhere),
     ("backtest.step_rows", When::Restart),
     ("backtest.warmup_share", When::Elsewhere),
@@ -38,6 +38,7 @@ pub const KEYS: [(&str, When); 55] = [
     ("pipeline.*.cleaners.plugin", When::Restart),
     ("pipeline.*.cleaners.serving", When::Live),
     ("pipeline.*.contract", When::Restart),
+    ("pipeline.*.estimate.window_rows", When::Restart),
     ("pipeline.*.evaluators.config", When::Live),
     ("pipeline.*.evaluators.plugin", When::Restart),
     ("pipeline.*.gate.approval", When::NextRun),
@@ -182,6 +183,7 @@ impl PipelineConfig {
             gate: file.gate.clone(),
             gate_rows: file.gate_rows,
             rollout: self.rollout.clone(),
+            estimate: self.estimate,
             span: file.span.clone(),
         }
     }

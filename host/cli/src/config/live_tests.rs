@@ -110,6 +110,7 @@ fn what_is_taken_up_is_what_the_table_says() {
         ("plugin = \"missing\"", "plugin = \"dedup\"", "pipeline.rain.cleaners[0].plugin", Restart),
         ("\"drop-row\" } }, serving = true", "\"drop-row\" } }, serving = false", "pipeline.rain.cleaners[0].serving", Live),
         ("delay = \"1d\"", "delay = \"2d\"", "pipeline.rain.contract.label", Restart),
+        ("window_rows = 500", "window_rows = 600", "pipeline.rain.estimate.window_rows", Restart),
         ("positive = \"1\"", "positive = \"0\"", "pipeline.rain.evaluators[0].config", Live),
         ("{ plugin = \"latency\" }", "{ plugin = \"ranking\" }", "pipeline.rain.evaluators[1].plugin", Restart),
         ("confidence = 0.95", "confidence = 0.9", "pipeline.rain.gate.confidence", NextRun),

@@ -10,6 +10,7 @@
 
 mod columns;
 mod contract;
+mod estimate;
 mod files;
 mod gate;
 pub mod live;

@@ -8,6 +8,7 @@ use tidegate_policy::{Gate, TriggerRule};
 use tidegate_vocab::limits::ROWS_DROPPED_SHARE_MAX;
 use tidegate_vocab::{Contract, PipelineId, PluginName};
 
+use super::estimate::{self, EstimateConfig};
 use super::model::{self, ModelConfig};
 use super::rollout::{self, RolloutConfig};
 use super::section::Section;
@@ -40,6 +41,8 @@ pub struct PipelineConfig {
     pub gate_rows: Option<tidegate_policy::GateRows>,
     /// How a blessed version takes over traffic.
     pub rollout: Option<RolloutConfig>,
+    /// `estimate`.
+    pub estimate: EstimateConfig,
     /// Where the file has it.
     pub span: Range<usize>,
 }
@@ -102,6 +105,7 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
     let gate = gate::gate(&section);
     let rows_given = section.section("gate").is_some_and(|table| table.has("rows"));
     let rollout = section.section("rollout").map(rollout::rollout);
+    let estimate = estimate::estimate(&section);
     let span = section.span.clone();
     if let Some(contract) = &contract {
         label_among_columns(&section, contract);
@@ -121,6 +125,7 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
         gate_rows: rows_given.then_some(gate.rows),
         gate,
         rollout,
+        estimate,
         span,
     })
 }

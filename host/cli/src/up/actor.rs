@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_model::Trained;
 use tidegate_pipeline::{
-    BACKOFF_MS, Backoff, Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, Terms, clean_again,
+    BACKOFF_MS, Backoff, Estimates, Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, Terms, clean_again,
     drop_dead_letter, import, ingest_some, promote, readmit, release_plugin, retry_dead_letters, roll_back,
 };
 use tidegate_policy::{Moment, outlook};
-use tidegate_serve::Node;
+use tidegate_serve::{EstimateStatus, Node};
 use tidegate_store::Upkeep;
 use tidegate_vocab::{Clock as _, RunId};
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
@@ -391,6 +391,7 @@ impl Actor {
         let quality = state.quality.points();
         let (struck, dead_letters) = (pipeline.struck(), pipeline.dead_letters().clone());
         let rollout = self.rollout_status();
+        let estimate = estimate_status(pipeline.estimates());
         self.board.write(|live| {
             live.now = now;
             live.rows = pipeline.rows_total();
@@ -401,6 +402,7 @@ impl Actor {
             live.progress = live.progress.filter(|_| pace.training.is_some());
             live.next = next;
             live.rollout = rollout;
+            live.estimate = estimate;
             live.chain = Some(pipeline.chain());
             live.components = components;
             live.struck = struck;
@@ -418,4 +420,18 @@ impl Actor {
             };
         });
     }
+}
+
+/// What the newest window of estimates says.
+fn estimate_status(estimates: &Estimates) -> Option<EstimateStatus> {
+    let (newest, score) = (estimates.windows.last()?, &estimates.score);
+    Some(EstimateStatus {
+        version: newest.version,
+        rows: newest.estimated,
+        accuracy: newest.accuracy.value,
+        band: newest.accuracy.band,
+        reference: newest.reference,
+        compared: score.distance.count,
+        distance: (score.distance.count > 0).then_some(score.distance.mean),
+    })
 }

@@ -1,12 +1,13 @@
 //! Agreement with numpy, scipy, scikit-learn and nannyml to 1e-9 on intervals, resamples, calibration and estimates without labels;
-//! `tests/fixtures/make_intervals.py` and `make_cbpe.py` made the numbers.
+//! `tests/fixtures/make_intervals.py` and `make_cbpe.py` made the numbers; those of label maturity are of statsmodels, by
+//! `make_maturity.py`.
 
 #![expect(clippy::unwrap_used, reason = "a fixture that does not parse should fail its test")]
 
 use serde_json::Value;
 use tidegate_policy::{
-    Calibrate, Cbpe, CbpeEstimate, DeLong, Dependence, EstimateScore, Estimated, Isotonic, Resampling, ScoredRows, bca_bounds,
-    calibration_error, harm_likelihood_ratio, mixture_likelihood_ratio, statistic,
+    Calibrate, Cbpe, CbpeEstimate, DeLong, Dependence, EstimateScore, Estimated, Isotonic, LabelAge, Maturity, Resampling, ScoredRows,
+    bca_bounds, calibration_error, harm_likelihood_ratio, mixture_likelihood_ratio, statistic,
 };
 use tidegate_vocab::{Seed, Terms};
 
@@ -28,6 +29,23 @@ fn whole(value: &Value) -> Vec<u32> {
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap()
+}
+
+#[test]
+fn label_maturity_agrees_with_statsmodels() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../fixtures/maturity.json")).unwrap();
+    for case in cases {
+        let known = case["known"].as_array().unwrap().iter().map(|known| known.as_bool().unwrap());
+        let ages: Vec<LabelAge> =
+            numbers(&case["ages"]).into_iter().zip(known).map(|(age_s, is_known)| LabelAge { age_s, is_known }).collect();
+        let found = Maturity::of(&ages);
+        let (steps, shares, errors) = (numbers(&case["steps"]), numbers(&case["shares"]), numbers(&case["errors"]));
+        assert_eq!(found.steps.iter().map(|step| step.age_s).collect::<Vec<_>>(), steps);
+        for (step, (share, error)) in found.steps.iter().zip(shares.into_iter().zip(errors)) {
+            near(step.share, share, "share");
+            near(step.error, error, "error");
+        }
+    }
 }
 
 #[test]

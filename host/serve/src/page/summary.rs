@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::words::{code, duration, grouped, instant, percent, sentence, short};
-use crate::status::{ChampionStatus, PipelineStatus, RolloutStatus, RunStatus};
+use crate::status::{ChampionStatus, EstimateStatus, PipelineStatus, RolloutStatus, RunStatus};
 
 /// Reasons that the table of rows kept out lists.
 const REASONS_MAX: usize = 12;
@@ -30,6 +30,7 @@ pub(super) fn champion(pipeline: &PipelineStatus) -> Markup {
                 p { "since " (instant(champion.since)) }
             }
             div { (accuracy(champion)) }
+            @if let Some(estimate) = &pipeline.estimate { div { (expected(estimate)) } }
             div {
                 dt { "Answered" }
                 dd { (grouped(pipeline.predictions)) }
@@ -53,6 +54,21 @@ fn accuracy(champion: &ChampionStatus) -> Markup {
                 @if let Some((low, high)) = champion.interval { (percent(low)) " to " (percent(high)) " % at 95 %, " }
                 (grouped(champion.rows)) " rows"
             }
+        }
+    }
+}
+
+/// What the newest answers seem to be worth, whose labels have not come.
+fn expected(estimate: &EstimateStatus) -> Markup {
+    html! {
+        dt { "Expected before labels" }
+        dd { (percent(estimate.accuracy)) " " span class="unit" { "%" } }
+        p {
+            (percent(estimate.band.0)) " to " (percent(estimate.band.1)) " %, the newest " (grouped(estimate.rows)) " rows; "
+            (percent(estimate.reference)) " % when " (estimate.version) " was judged"
+        }
+        @if let Some(distance) = estimate.distance {
+            p { "off by " (percent(distance)) " points on average, over " (grouped(estimate.compared)) " estimates" }
         }
     }
 }

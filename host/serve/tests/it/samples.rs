@@ -1,6 +1,8 @@
 //! A state of the host with something in every place.
 
-use tidegate_serve::{ChampionStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RolloutStatus, RunStatus, SettingsStatus, Status};
+use tidegate_serve::{
+    ChampionStatus, EstimateStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RolloutStatus, RunStatus, SettingsStatus, Status,
+};
 use tidegate_vocab::{DecidedBy, Decision, DecisionKind, QualityPoint, RuleVerdict, RunId, Timestamp, Verdict, VersionNo};
 
 /// 2026-01-01T00:00:00Z.
@@ -117,6 +119,15 @@ pub fn pipeline(name: &str) -> PipelineStatus {
             looks: 2,
         }),
         rollout: Some(rollout()),
+        estimate: Some(EstimateStatus {
+            version: VersionNo(3),
+            rows: 500,
+            accuracy: 0.7612,
+            band: (0.7041, 0.8183),
+            reference: 0.7825,
+            compared: 7,
+            distance: Some(0.0121),
+        }),
         quality: (0..60).map(quality).collect(),
         moves: vec![
             Move { at: days_ago(290), row: Some(1_200), from: None, to: VersionNo(1), is_rollback: false },
