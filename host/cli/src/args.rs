@@ -302,6 +302,23 @@ pub enum GateCommand {
     },
     /// Judge every version again, on the rows that it was judged on, by the rules in the settings
     Replay,
+    /// Print rules that say what the thresholds of another tool say, and what has no counterpart
+    Import {
+        /// Whose thresholds they are
+        #[arg(long)]
+        from: ThresholdsOf,
+        /// The file, as JSON
+        file: PathBuf,
+    },
+}
+
+/// Whose thresholds are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ThresholdsOf {
+    /// The `EvalConfig` of TensorFlow Model Analysis
+    Tfma,
+    /// The thresholds of MLflow's `validate_evaluation_results`
+    Mlflow,
 }
 
 /// `tidegate contract`.

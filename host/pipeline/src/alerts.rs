@@ -48,6 +48,22 @@ impl Pipeline {
         self.send_alerts().await;
     }
 
+    /// Sends an alert about a version that waits for an operator.
+    pub(crate) async fn alert_approval(&mut self, decision: &Decision) {
+        let pipeline = self.settings.id.to_string();
+        self.alerts_due.push(Alert {
+            key: format!("{pipeline}/{}/approval", decision.version),
+            severity: Severity::Warning,
+            title: format!("{} of `{pipeline}` waits for an operator", decision.version),
+            cause: decision.reason.clone(),
+            link: format!("tidegate explain {}", decision.version),
+            fired_at: decision.at,
+            model: pipeline,
+            resolved: false,
+        });
+        self.send_alerts().await;
+    }
+
     /// Sends an alert about a run that failed.
     pub(crate) async fn alert_failure(&mut self, run: &tidegate_vocab::Run, cause: &str) {
         let pipeline = self.settings.id.to_string();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidegate_policy::{Against, Gate, GateVerdict, JudgeError, JudgeInput, judge};
+use tidegate_policy::{Against, Gate, GateVerdict, JudgeError, JudgeInput, SliceRows, judge};
 use tidegate_vocab::{MetricTerms, Seed};
 
 /// The rows of one look, and the terms of everyone who was compared on them.
@@ -17,6 +17,12 @@ pub struct StoredTerms {
     /// The cluster number of each row; empty unless the gate declared clusters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clusters: Vec<u32>,
+    /// The values of the columns that the gate judged apart.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slices: BTreeMap<String, SliceRows>,
+    /// Share of the rows between the first and the last one whose label had come; absent in evidence that is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maturity: Option<f64>,
     /// The challenger's metrics.
     pub challenger: Vec<MetricTerms>,
     /// Those of whom it was compared with.
@@ -42,7 +48,8 @@ impl StoredTerms {
     /// # Errors
     /// As of [`judge`].
     pub fn judge(&self, gate: &Gate, look: u32, seed: Seed) -> Result<GateVerdict, JudgeError> {
-        let StoredTerms { labels, class_count, clusters, challenger, others } = self;
-        judge(gate, look, &JudgeInput { labels, class_count: *class_count, clusters, challenger, others, seed })
+        let StoredTerms { labels, class_count, clusters, slices, maturity, challenger, others } = self;
+        let (class_count, maturity) = (*class_count, *maturity);
+        judge(gate, look, &JudgeInput { labels, class_count, clusters, slices, maturity, challenger, others, seed })
     }
 }

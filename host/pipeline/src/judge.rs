@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray};
 use tidegate_model::Predictions;
-use tidegate_policy::{Against, Dependence, majority, no_change, was_superior};
+use tidegate_policy::{Against, Dependence, Gate, SliceRows, SliceRule, majority, no_change, was_superior};
 use tidegate_store::Write;
 use tidegate_vocab::{
     Alias, Batch, DecidedBy, Decision, DecisionKind, Evidence, MetricTerms, ModelVersion, Role, Run, RunState, Seed, VersionNo,
@@ -45,6 +45,26 @@ impl From<Predictions> for Answers {
     }
 }
 
+/// The rows of one look.
+pub(crate) struct Judged {
+    /// Those whose label has come.
+    pub rows: Batch,
+    /// Their share of all rows from the first to the last of them.
+    pub maturity: f64,
+}
+
+impl Judged {
+    /// Those of `rows` that have a label.
+    pub(crate) fn of(rows: &Batch) -> Judged {
+        let labelled = labelled(rows);
+        let is_there = |row: &usize| rows.with_role(&Role::Label).is_some_and(|label| rows.rows.column(label).is_valid(*row));
+        let all: Vec<usize> = (0..rows.row_count()).filter(is_there).collect();
+        let span = all.last().zip(all.first()).map_or(0, |(last, first)| last - first + 1);
+        let maturity = if span == 0 { 1.0 } else { all.len() as f64 / span as f64 };
+        Judged { rows: labelled, maturity }
+    }
+}
+
 /// What was measured on the same rows.
 struct Measured {
     challenger: Vec<MetricTerms>,
@@ -55,7 +75,8 @@ struct Measured {
 
 impl Pipeline {
     /// Judges the challenger of `run` on `rows`, and commits the decision with everything that follows from it.
-    pub(crate) async fn judge(&mut self, run: Run, version: ModelVersion, rows: Batch, look: u32) -> Result<Outcome, PipelineError> {
+    pub(crate) async fn judge(&mut self, run: Run, version: ModelVersion, judged: Judged, look: u32) -> Result<Outcome, PipelineError> {
+        let Judged { rows, maturity } = judged;
         let champion = self.stores.meta.alias(&self.settings.id, Alias::Champion).await?;
         let anchor = self.stores.meta.alias(&self.settings.id, Alias::Anchor).await?;
         let labels = self.classes_of(&rows);
@@ -64,7 +85,8 @@ impl Pipeline {
         let clusters = clusters(&self.settings.gate.dependence, &rows);
         let class_count = self.settings.contract.label.classes.len();
         let fitted = Fitted::of(version.number, &answers, &labels, class_count).filter(|_| self.settings.estimate_rows > 0);
-        let terms = StoredTerms { labels, class_count, clusters, challenger, others };
+        let slices = slices(&self.settings.gate, &rows);
+        let terms = StoredTerms { labels, class_count, clusters, slices, maturity: Some(maturity), challenger, others };
         let settings = Arc::clone(&self.settings);
         let verdict = tokio::task::block_in_place(|| terms.judge(&settings.gate, look, seed))
             .map_err(|source| PipelineError::Judge { version: version.number, source })?;
@@ -87,7 +109,24 @@ impl Pipeline {
             reason: verdict.reason.clone(),
             rules: verdict.rules.clone(),
         };
+        if verdict.awaits_approval {
+            return self.await_approval(run, version, decision).await;
+        }
         self.decide(run, version, decision, was_superior(&verdict), fitted).await
+    }
+
+    /// Commits a decision to which an operator has to agree: the run has done its part, and the version waits.
+    async fn await_approval(&mut self, run: Run, version: ModelVersion, decision: Decision) -> Result<Outcome, PipelineError> {
+        let mut state = self.state.clone();
+        state.triggers.run_finished(self.now(), Some(decision.kind));
+        let next = Run { state: RunState::Done, looks: decision.look, decision: Some(decision.kind), ..run.clone() };
+        let waits = Write::VersionState { version: version.number, expected: version.state, to: VersionState::AwaitingApproval };
+        let writes = vec![Write::Decision(decision.clone()), waits, Write::Run { expected: run.state, run: next.clone() }];
+        self.commit(state, writes).await?;
+        self.observer.run(&next, self.rows_total);
+        self.observer.decided(&decision, self.rows_total);
+        self.alert_approval(&decision).await;
+        Ok(Outcome::Moved)
     }
 
     /// Commits a gate's decision: the run's end or its next wait, the version's states, the moves of the aliases.
@@ -253,7 +292,7 @@ pub(crate) fn promotion(version: &ModelVersion, parent: Option<VersionNo>) -> Ve
         writes.push(Write::VersionState { version: number, expected: *at, to });
         *at = to;
     };
-    if matches!(at, VersionState::Challenger | VersionState::Held | VersionState::Rejected) {
+    if matches!(at, VersionState::Challenger | VersionState::Held | VersionState::AwaitingApproval | VersionState::Rejected) {
         go(VersionState::Blessed, &mut at);
     }
     go(VersionState::Serving, &mut at);
@@ -306,6 +345,15 @@ pub(crate) fn scored_batch(rows: &Batch, classes: &[String], answers: &Answers, 
     Batch::new(columns).expect("the columns have one length and names of their own")
 }
 
+/// The values of the columns that a gate judges apart, where the rows have them.
+fn slices(gate: &Gate, rows: &Batch) -> BTreeMap<String, SliceRows> {
+    let of_column = |rule: &SliceRule| {
+        let text = arrow::compute::cast(rows.column(&rule.column)?, &arrow::datatypes::DataType::Utf8).ok()?;
+        Some((rule.column.clone(), SliceRows::new(text.as_string::<i32>().iter())))
+    };
+    gate.slices.iter().filter_map(of_column).collect()
+}
+
 /// Numbers the clusters of the rows, by first appearance; empty unless clusters are declared.
 fn clusters(dependence: &Dependence, rows: &Batch) -> Vec<u32> {
     let Dependence::Cluster(column) = dependence else { return Vec::new() };
@@ -323,6 +371,33 @@ fn clusters(dependence: &Dependence, rows: &Batch) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn maturity_is_the_share_of_labels_from_the_first_to_the_last() {
+        let check = |labels: Vec<Option<&str>>, rows: usize, maturity: f64| {
+            let labels: ArrayRef = Arc::new(StringArray::from(labels));
+            let judged = Judged::of(&Batch::new(vec![("y".into(), Role::Label, labels)]).unwrap());
+            assert_eq!((judged.rows.row_count(), judged.maturity), (rows, maturity));
+        };
+        // What comes before the first label and after the last is not judged yet.
+        check(vec![None, Some("0"), None, Some("1"), Some("1"), None, None], 3, 0.75);
+        check(vec![Some("0"), Some("1")], 2, 1.0);
+        check(vec![None, None], 0, 1.0);
+    }
+
+    #[test]
+    fn slices_are_the_values_of_named_columns() {
+        let station: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("b"), Some("a")]));
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![7, 8, 7, 7]));
+        let rows = Batch::new(vec![("station".into(), Role::Slice, station), ("n".into(), Role::Feature, number)]).unwrap();
+        let rule = |column: &str| SliceRule { column: column.into(), values: Vec::new(), rows_min: 1 };
+        let gate: Gate = serde_json::from_value(serde_json::json!({ "dependence": "time", "rule": [] })).unwrap();
+        let gate = Gate { slices: vec![rule("station"), rule("n"), rule("gone")], ..gate };
+        let found = slices(&gate, &rows);
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["n", "station"]);
+        assert_eq!(found["station"], SliceRows { values: vec!["a".into(), "b".into()], of_row: vec![0, u32::MAX, 1, 0] });
+        assert_eq!(found["n"], SliceRows { values: vec!["7".into(), "8".into()], of_row: vec![0, 1, 0, 0] });
+    }
 
     #[test]
     fn an_evaluator_sees_times_only_where_it_asked_for_them() {

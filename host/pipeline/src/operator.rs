@@ -1,12 +1,14 @@
 //! What a person may do to the alias: promote any trained version, and roll back. Both are decisions like the gate's.
 
 use tidegate_model::Model;
+use tidegate_policy::{Gate, GateRows, shows_better};
 use tidegate_vocab::{
     Alias, Contract, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Snapshot, VersionNo, VersionState,
 };
 
 use crate::judge::promotion;
 use crate::run::chain_text;
+use crate::settings::gate_digest;
 use crate::{Pipeline, PipelineError};
 use tidegate_store::Write;
 
@@ -95,13 +97,28 @@ pub async fn import(
     move_champion(pipeline, decision, arrival, moves).await
 }
 
-/// The writes of [`promotion`]; the first champion is the anchor, too, or nothing would hold those after it.
+/// The writes of [`promotion`]; the first champion is the anchor, too, or nothing would hold those after it. So is one that waited for
+/// an operator after a `superior` rule had passed.
 async fn promotion_by_hand(pipeline: &Pipeline, version: &ModelVersion, champion: Option<VersionNo>) -> Result<Vec<Write>, PipelineError> {
     let mut moves = promotion(version, champion);
-    if pipeline.stores.meta.alias(&pipeline.settings.id, Alias::Anchor).await?.is_none() {
-        moves.push(Write::MoveAlias { alias: Alias::Anchor, expected: None, to: version.number });
+    let anchor = pipeline.stores.meta.alias(&pipeline.settings.id, Alias::Anchor).await?;
+    if anchor.is_none() || was_shown_better(pipeline, version).await? {
+        moves.push(Write::MoveAlias { alias: Alias::Anchor, expected: anchor, to: version.number });
     }
     Ok(moves)
+}
+
+/// Whether a version that waits for an operator was shown to be better than the champion, by the gate as it still is.
+async fn was_shown_better(pipeline: &Pipeline, version: &ModelVersion) -> Result<bool, PipelineError> {
+    if version.state != VersionState::AwaitingApproval {
+        return Ok(false);
+    }
+    let decisions = pipeline.stores.meta.decisions(&pipeline.settings.id, Some(version.number)).await?;
+    // Which rows judge depends on the command, and makes no other rules of them.
+    let digests = [GateRows::Arriving, GateRows::HeldOut].map(|rows| gate_digest(&Gate { rows, ..pipeline.settings.gate.clone() }));
+    let by_this_gate = |decision: &&Decision| decision.evidence.as_ref().is_some_and(|found| digests.contains(&found.gate));
+    let last = decisions.iter().map(|(_, decision)| decision).rfind(|decision| decision.by == DecidedBy::Gate);
+    Ok(last.filter(by_this_gate).is_some_and(|decision| shows_better(&pipeline.settings.gate, &decision.rules)))
 }
 
 /// Whether a model answers rows of a contract: its features are columns of it, and its classes are the label's, in order.

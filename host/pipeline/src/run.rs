@@ -13,7 +13,7 @@ use tidegate_vocab::{
     Alias, Batch, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Seed, Snapshot, VersionNo, VersionState,
 };
 
-use crate::judge::{Answers, label_classes, labelled};
+use crate::judge::{Answers, Judged, label_classes};
 use crate::{Outcome, Pipeline, PipelineError};
 
 impl Pipeline {
@@ -210,36 +210,35 @@ impl Pipeline {
             let decision = self.ungated(run, &version).await?;
             return self.decide(run.clone(), version, decision, true, None).await;
         }
-        let rows = match self.settings.gate.rows {
+        let judged = match self.settings.gate.rows {
             GateRows::HeldOut => {
                 let snapshot = self.snapshot_of(run).await?;
                 let rows = self.split_of(&snapshot, "gate").await?;
-                self.unseen_by_champion(rows).await?
+                Judged::of(&self.unseen_by_champion(rows).await?)
             }
             GateRows::Arriving => {
                 let needed = next_look(&self.settings.gate, run.looks).unwrap_or(u64::MAX);
-                let rows = self.arrived_since(version.trained_until_row).await?;
-                let arrived = rows.row_count() as u64;
+                let judged = Judged::of(&self.known_since(version.trained_until_row).await?);
+                let arrived = judged.rows.row_count() as u64;
                 if arrived < needed {
                     return Ok(Outcome::Waiting { rows: needed - arrived });
                 }
-                rows
+                judged
             }
         };
         if self.settings.gate.rows == GateRows::HeldOut && run.looks > 0 {
             // Held-out rows do not grow: another look at them would say the same.
             return Ok(Outcome::Waiting { rows: 0 });
         }
-        self.judge(run.clone(), version, rows, run.looks + 1).await
+        self.judge(run.clone(), version, judged, run.looks + 1).await
     }
 
-    /// Rows with known labels from row `from` on.
-    pub(crate) async fn arrived_since(&self, from: u64) -> Result<Batch, PipelineError> {
+    /// Rows from row `from` on, with the labels that are known by now.
+    async fn known_since(&self, from: u64) -> Result<Batch, PipelineError> {
         let parts = self.stores.meta.clean_parts(&self.settings.id, &self.chain, from).await?;
         let contract = &self.settings.contract;
         let read = read_rows(&self.reader(), contract, &parts, from, self.rows_cleaned, Some(self.now())).await;
-        let rows = read.map_err(|source| PipelineError::Dataset { first_row: from, last_row: self.rows_cleaned, source })?;
-        Ok(labelled(&rows))
+        read.map_err(|source| PipelineError::Dataset { first_row: from, last_row: self.rows_cleaned, source })
     }
 
     /// Of held-out rows, those that the champion was not trained on either.

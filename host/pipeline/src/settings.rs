@@ -46,11 +46,16 @@ pub struct Settings {
 impl Settings {
     /// The digest of the gate's rules, which decisions name.
     pub fn gate_digest(&self) -> Digest {
-        Digest::of(serde_json::to_vec(&self.gate).expect("a gate is plain data"))
+        gate_digest(&self.gate)
     }
 
     /// The digest of what is trained, which is part of a version's fingerprint.
     pub fn model_digest(&self) -> Digest {
         Digest::of(serde_json::to_vec(&(&self.model, self.window_rows)).expect("a spec is plain data"))
     }
+}
+
+/// The digest of a gate.
+pub(crate) fn gate_digest(gate: &Gate) -> Digest {
+    Digest::of(serde_json::to_vec(gate).expect("a gate is plain data"))
 }

@@ -16,8 +16,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use statrs::distribution::{ContinuousCDF as _, Gamma, Normal};
 use tidegate_policy::{
-    Against, ArmTally, Canary, CanaryMetric, CanarySettings, CanaryVerdict, Dependence, Gate, GateRows, JudgeInput, Moments, RowsMin, Rule,
-    Test, judge,
+    Against, Approval, ArmTally, Canary, CanaryMetric, CanarySettings, CanaryVerdict, Dependence, Gate, GateRows, Interval, JudgeInput,
+    Moments, RowsMin, Rule, Test, judge,
 };
 use tidegate_vocab::{DecisionKind, MetricInfo, MetricTerms, Seed, Terms, Verdict};
 
@@ -165,12 +165,16 @@ fn gate(rules: Vec<Rule>) -> Gate {
         rows_per_class_min: 0,
         looks_max: 1,
         resamples: 2_000,
+        interval: Interval::Percentile,
+        maturity_min: None,
+        approval: Approval::None,
+        slices: Vec::new(),
         rules,
     }
 }
 
 fn rule(against: Against, test: Test) -> Rule {
-    Rule { id: format!("{}-{against}", test.word()), metric: "accuracy".into(), against, test }
+    Rule { id: format!("{}-{against}", test.word()), metric: "accuracy".into(), against, test, gain_max: None }
 }
 
 fn accuracy(right: Vec<f64>) -> Vec<MetricTerms> {
@@ -183,7 +187,16 @@ fn decided(gate: &Gate, look: u32, challenger: Vec<f64>, others: Vec<(Against, V
     let labels: Vec<u32> = (0..challenger.len()).map(|row| row as u32 % 2).collect();
     let others: BTreeMap<Against, Vec<MetricTerms>> = others.into_iter().map(|(against, right)| (against, accuracy(right))).collect();
     let challenger = accuracy(challenger);
-    let input = JudgeInput { labels: &labels, class_count: 2, clusters: &[], challenger: &challenger, others: &others, seed: Seed(1) };
+    let input = JudgeInput {
+        labels: &labels,
+        class_count: 2,
+        clusters: &[],
+        slices: &BTreeMap::new(),
+        maturity: None,
+        challenger: &challenger,
+        others: &others,
+        seed: Seed(1),
+    };
     judge(gate, look, &input).unwrap()
 }
 
@@ -284,7 +297,16 @@ fn decision(rows: &mut Vec<serde_json::Value>) {
     let gate = Gate { dependence: Dependence::Time, ..gate(rules) };
     let labels: Vec<u32> = (0..ROWS).map(|row| row as u32 % 2).collect();
     let others = BTreeMap::from([(Against::Champion, champion)]);
-    let input = JudgeInput { labels: &labels, class_count: 2, clusters: &[], challenger: &challenger, others: &others, seed: Seed(1) };
+    let input = JudgeInput {
+        labels: &labels,
+        class_count: 2,
+        clusters: &[],
+        slices: &BTreeMap::new(),
+        maturity: None,
+        challenger: &challenger,
+        others: &others,
+        seed: Seed(1),
+    };
     let began = std::time::Instant::now();
     judge(&gate, 1, &input).unwrap();
     let seconds = began.elapsed().as_secs_f64();

@@ -9,24 +9,26 @@
 
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use statrs::distribution::{ContinuousCDF as _, Normal};
 use tidegate_vocab::Seed;
 
 use crate::Dependence;
 use crate::interval::normal_quantile;
 
+/// Groups that the jackknife leaves out in turn: enough for a skewness, and few passes over the rows.
+const JACKKNIFE_GROUPS_MAX: usize = 200;
+
 /// How the rows of one decision are resampled.
 #[derive(Debug, Clone)]
 pub struct Resampling {
-    rows: usize,
+    pub(crate) rows: usize,
     resamples: u32,
-    scheme: Scheme,
+    pub(crate) scheme: Scheme,
     generator: ChaCha8Rng,
 }
 
 #[derive(Debug, Clone)]
-enum Scheme {
+pub(crate) enum Scheme {
     Independent,
     Blocks { length: usize },
     Clusters { members: Vec<Vec<u32>> },
@@ -53,58 +55,85 @@ impl Resampling {
         }
     }
 
+    /// How many resamples a decision has.
+    pub(crate) fn resamples(&self) -> u32 {
+        self.resamples
+    }
+
     /// How often each row is drawn in resample `index`.
     pub fn weights(&self, index: u32) -> Vec<f64> {
-        let mut generator = self.generator.clone();
-        generator.set_stream(u64::from(index));
-        self.weights_of(std::iter::repeat_with(|| generator.next_u64()))
+        self.as_weights(&self.drawn(index))
     }
 
     /// How often each row is drawn where `units` names the first rows of the blocks, the clusters by their first appearance, or
     /// the rows; as many are taken as a resample needs, and one that does not exist counts from the front again.
     pub fn weights_of_units(&self, units: &[usize]) -> Vec<f64> {
-        let below = match &self.scheme {
-            Scheme::Clusters { members } => members.len(),
-            _ => self.rows,
-        };
-        // The smallest draw that is mapped to the unit.
-        let draw = |unit: &usize| ((((unit % below.max(1)) as u128) << 64).div_ceil(below.max(1) as u128)) as u64;
-        self.weights_of(units.iter().map(draw))
+        let below = self.units_to_draw_from().max(1);
+        self.as_weights(&units.iter().take(self.draws()).map(|unit| (unit % below) as u32).collect::<Vec<_>>())
     }
 
-    fn weights_of(&self, mut draws: impl Iterator<Item = u64>) -> Vec<f64> {
-        let mut weights = vec![0.0; self.rows];
-        let mut below = |n: usize| draws.next().map(|draw| ((u128::from(draw) * n as u128) >> 64) as usize);
+    /// The units of resample `index`, in the order in which they are drawn: first rows of blocks, clusters, or rows.
+    pub(crate) fn drawn(&self, index: u32) -> Vec<u32> {
+        let mut generator = self.generator.clone();
+        generator.set_stream(u64::from(index));
+        let below = self.units_to_draw_from() as u128;
+        (0..self.draws()).map(|_| ((u128::from(generator.next_u64()) * below) >> 64) as u32).collect()
+    }
+
+    /// How often each row is drawn with these units.
+    pub(crate) fn row_counts(&self, drawn: &[u32]) -> Vec<u32> {
+        let mut counts = vec![0; self.rows];
         match &self.scheme {
-            Scheme::Independent => {
-                for _ in 0..self.rows {
-                    below(self.rows).into_iter().for_each(|row| weights[row] += 1.0);
-                }
-            }
+            Scheme::Independent => drawn.iter().for_each(|row| counts[*row as usize] += 1),
             Scheme::Blocks { length } => {
-                let mut drawn = 0;
-                while drawn < self.rows {
-                    let Some(start) = below(self.rows) else { break };
-                    let count = (*length).min(self.rows - drawn);
-                    for offset in 0..count {
-                        weights[(start + offset) % self.rows] += 1.0;
-                    }
-                    drawn += count;
+                for (number, start) in drawn.iter().enumerate() {
+                    // The last block is cut where the resample is full.
+                    let end = *start as usize + (*length).min(self.rows - number * length);
+                    counts[*start as usize..end.min(self.rows)].iter_mut().for_each(|count| *count += 1);
+                    counts[..end.saturating_sub(self.rows)].iter_mut().for_each(|count| *count += 1);
                 }
             }
             Scheme::Clusters { members } => {
-                for _ in 0..members.len() {
-                    let Some(cluster) = below(members.len()) else { break };
-                    members[cluster].iter().for_each(|row| weights[*row as usize] += 1.0);
+                for cluster in drawn {
+                    members[*cluster as usize].iter().for_each(|row| counts[*row as usize] += 1);
                 }
             }
         }
-        weights
+        counts
     }
 
-    /// What `estimate` makes of each resample's weights, in order.
-    pub fn map<T: Send>(&self, estimate: impl Fn(&[f64]) -> T + Sync) -> Vec<T> {
-        (0..self.resamples).into_par_iter().map(|index| estimate(&self.weights(index))).collect()
+    /// The rows of [`JACKKNIFE_GROUPS_MAX`] groups of units at most: neighbours, or clusters. Each is left out once by the jackknife.
+    pub(crate) fn groups(&self) -> Vec<Vec<u32>> {
+        let groups_of = |units: usize| units.clamp(1, JACKKNIFE_GROUPS_MAX);
+        let mut groups = vec![Vec::new(); groups_of(self.units())];
+        let count = groups.len();
+        match &self.scheme {
+            Scheme::Clusters { members } => {
+                members.iter().enumerate().for_each(|(cluster, rows)| groups[cluster * count / members.len()].extend(rows));
+            }
+            _ => (0..self.rows).for_each(|row| groups[row * count / self.rows].push(row as u32)),
+        }
+        groups
+    }
+
+    fn as_weights(&self, drawn: &[u32]) -> Vec<f64> {
+        self.row_counts(drawn).into_iter().map(f64::from).collect()
+    }
+
+    /// How many units one resample draws.
+    fn draws(&self) -> usize {
+        match &self.scheme {
+            Scheme::Independent => self.rows,
+            Scheme::Blocks { length } => self.rows.div_ceil(*length),
+            Scheme::Clusters { members } => members.len(),
+        }
+    }
+
+    fn units_to_draw_from(&self) -> usize {
+        match &self.scheme {
+            Scheme::Clusters { members } => members.len(),
+            _ => self.rows,
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! | mean of zeros and ones, `superior` | McNemar's exact mid-p | Tango's score interval at the effective number of rows |
 //! | mean of zeros and ones, `non-inferior` | Tango's score interval | the same |
 //! | mean of zeros and ones, `lower-bound`, `upper-bound` | Wilson's interval | Wilson's at the effective number of rows |
+//! | area under the ROC curve, but `ratio-upper` | DeLong's | DeLong's at the effective number of rows |
 //! | anything else with terms | paired bootstrap | paired bootstrap of blocks or of clusters |
 //! | a number without terms, bounds only | the number itself | the number itself |
 //!
@@ -16,13 +17,18 @@
 //! effect: the variance of the resampled difference over its variance under independence (Kish 1965), never taken below 1. The
 //! counts are divided by it, as surveys do for proportions (Korn and Graubard 1998).
 
-use tidegate_vocab::{MetricTerms, RuleVerdict, Terms, Verdict};
+use tidegate_vocab::{RuleVerdict, Terms, Verdict};
 
-use crate::bootstrap::percentile_bounds;
+use crate::bootstrap::{bca_bounds, percentile_bounds};
+use crate::delong::{DeLong, Placements};
+use crate::estimator::{Combine, Estimator};
 use crate::interval::{mcnemar_mid_p, tango, wilson};
+use crate::pairing::{Counts, counts_of, fits, metric_of, other_of, paired_differences, placements_of};
 use crate::sentence::{count, number, percent};
-use crate::statistic::{Prepared, dot, has_rows, kind_of, rows_counted};
-use crate::{Against, Dependence, Gate, JudgeError, JudgeInput, Rule, Test};
+use crate::slice::Slice;
+use crate::statistic::{Prepared, dot, rows_counted};
+use crate::sums::Columns;
+use crate::{Against, Dependence, Gate, Interval, JudgeError, JudgeInput, Rule, Test};
 
 /// Clusters below which resampling them says nothing about their spread.
 const CLUSTERS_MIN: usize = 10;
@@ -34,12 +40,16 @@ const UNDETERMINED_SHARE_MAX: f64 = 0.05;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Resampled {
     pub(crate) estimates: Vec<Option<f64>>,
+    /// The estimates without one group of units at a time, where the interval asks for them.
+    pub(crate) jackknife: Vec<Option<f64>>,
     pub(crate) units: usize,
 }
 
 /// A rule with its terms made ready.
 pub(crate) struct Comparison<'a> {
     rule: &'a Rule,
+    /// The slice it is about; all rows otherwise.
+    slice: Option<&'a Slice>,
     /// 1 when more is better, -1 when less is.
     sign: f64,
     challenger: Prepared,
@@ -52,17 +62,12 @@ pub(crate) struct Comparison<'a> {
     /// For two means: the paired differences in favour of the challenger, and 1 where a row counts. The difference of two means
     /// over the same rows is the mean difference, at half the work.
     paired: Option<(Vec<f64>, Vec<f64>)>,
+    /// For rankings: the placements of the challenger and of the other, where both classes occur twice.
+    placements: Option<(Placements, Option<Placements>)>,
+    /// Rows that count.
     rows: u64,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    /// Rows with the value 1 for the challenger.
-    ones: u64,
-    /// Rows on which the challenger alone is better.
-    gains: u64,
-    /// Rows on which the other alone is better.
-    losses: u64,
+    /// All rows of the decision.
+    all_rows: usize,
 }
 
 /// An estimate with its bounds, and what made them.
@@ -77,8 +82,8 @@ struct Bounds {
 }
 
 impl<'a> Comparison<'a> {
-    /// Finds the terms that `rule` compares.
-    pub(crate) fn new(rule: &'a Rule, evidence: &JudgeInput<'_>) -> Result<Comparison<'a>, JudgeError> {
+    /// Finds the terms that `rule` compares, on the rows of `slice` where there is one.
+    pub(crate) fn new(rule: &'a Rule, slice: Option<&'a Slice>, evidence: &JudgeInput<'_>) -> Result<Comparison<'a>, JudgeError> {
         let challenger = metric_of(rule, "challenger", evidence.challenger)?;
         let rows = evidence.labels.len();
         fits(rule, challenger, challenger, rows)?;
@@ -97,53 +102,84 @@ impl<'a> Comparison<'a> {
                 *counted &= also;
             }
         }
+        match slice.map(|slice| &slice.rows) {
+            Some(Ok(rows)) => counted.iter_mut().zip(rows).for_each(|(counted, is_in)| *counted &= is_in),
+            Some(Err(_)) => counted.fill(false),
+            None => {}
+        }
         let row_count = match &challenger.terms {
             Terms::Opaque { count, .. } => *count,
             _ => counted.iter().filter(|counted| **counted).count() as u64,
         };
         Ok(Comparison {
             rule,
+            slice,
             sign,
             counts: counts_of(&challenger.terms, chosen.map(|(_, other)| &other.terms), &counted, sign),
             challenger: Prepared::of(&challenger.terms, &counted),
             other: chosen.map(|(against, other)| (against, Prepared::of(&other.terms, &counted))),
+            placements: placements_of(&challenger.terms, chosen.map(|(_, other)| &other.terms), &counted),
             paired: chosen.and_then(|(_, other)| paired_differences(rule, &challenger.terms, &other.terms, &counted, sign)),
             without_other: chosen.is_none() && rule.against != Against::Bound,
             rows: row_count,
+            all_rows: rows,
         })
     }
 
-    /// Whether the bootstrap has to run for this rule.
-    pub(crate) fn needs_resampling(&self, dependence: &Dependence) -> bool {
-        let settled = self.without_other || matches!(self.challenger, Prepared::Opaque(_));
-        !settled && (self.counts.is_none() || *dependence != Dependence::Independent)
+    /// How the estimate follows from the sums of a resample; `None` where nothing has to be resampled.
+    pub(crate) fn estimator<'s>(&'s self, dependence: &Dependence, columns: &mut Columns<'s>) -> Option<Estimator<'s>> {
+        let is_settled = self.without_other || matches!(self.challenger, Prepared::Opaque(_));
+        let has_closed_form = self.counts.is_some() || self.delong().is_some();
+        if is_settled || has_closed_form && *dependence == Dependence::Independent {
+            return None;
+        }
+        if let Some((differences, counted)) = &self.paired {
+            return Some(Estimator::paired(differences, counted, columns));
+        }
+        let placements = self.placements.as_ref();
+        let own = (&self.challenger, placements.map(|(own, _)| own));
+        let other = self.other.as_ref().map(|(_, other)| (other, placements.and_then(|(_, other)| other.as_ref())));
+        Estimator::new(own, other, self.combine(), self.all_rows, columns)
     }
 
-    /// What is tested, with each row counted `weights` times: a value, a ratio, or a difference in favour of the challenger.
-    pub(crate) fn estimate(&self, weights: &[f64]) -> Option<f64> {
-        if let Some((differences, counted)) = &self.paired {
-            let rows = dot(weights, counted);
-            return (rows > 0.0).then(|| dot(weights, differences) / rows).filter(|difference| !difference.is_nan());
+    /// Whether both are about the same rule.
+    pub(crate) fn is_about(&self, other: &Comparison<'_>) -> bool {
+        std::ptr::eq(self.rule, other.rule)
+    }
+
+    fn combine(&self) -> Combine {
+        match self.rule.test {
+            Test::RatioUpper { .. } => Combine::Ratio,
+            _ => Combine::Difference { sign: self.sign },
         }
-        let challenger = self.challenger.value(weights)?;
+    }
+
+    /// The areas under the ROC curve with their covariance, for a rule about one or about their difference.
+    fn delong(&self) -> Option<DeLong> {
+        let (own, other) = self.placements.as_ref()?;
+        let is_ratio = matches!(self.rule.test, Test::RatioUpper { .. });
+        (!is_ratio).then(|| DeLong::of(own, other.as_ref().unwrap_or(own)))
+    }
+
+    /// What is tested, with each row counted once: a value, a ratio, or a difference in favour of the challenger.
+    fn estimate(&self) -> Option<f64> {
+        let weights = vec![1.0; self.all_rows];
+        if let Some((differences, counted)) = &self.paired {
+            let rows = dot(&weights, counted);
+            return (rows > 0.0).then(|| dot(&weights, differences) / rows).filter(|difference| !difference.is_nan());
+        }
+        let challenger = self.challenger.value(&weights)?;
         let Some((_, other)) = &self.other else { return Some(challenger) };
-        let other = other.value(weights)?;
-        let estimate = match self.rule.test {
-            // A ratio to nothing is no ratio, and one to a negative number turns the rule round.
-            Test::RatioUpper { .. } if other <= 0.0 => return None,
-            Test::RatioUpper { .. } => challenger / other,
-            _ => self.sign * (challenger - other),
-        };
-        (!estimate.is_nan()).then_some(estimate)
+        self.combine().of(challenger, other.value(&weights)?)
     }
 
     /// The rule's verdict.
     pub(crate) fn conclude(&self, gate: &Gate, alpha: f64, obstacle: Option<&str>, resampled: &Resampled) -> RuleVerdict {
-        let weights = vec![1.0; self.weight_rows()];
-        let (challenger, estimate) = (self.challenger.value(&weights), self.estimate(&weights));
+        let weights = vec![1.0; self.all_rows];
+        let (challenger, estimate) = (self.challenger.value(&weights), self.estimate());
         let other = self.other.as_ref().and_then(|(_, other)| other.value(&weights));
         let verdict = RuleVerdict {
-            rule: self.rule.id.clone(),
+            rule: self.name(),
             verdict: Verdict::Inconclusive,
             metric: self.rule.metric.clone(),
             against: self.against(),
@@ -173,6 +209,31 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// Why a pass is too good to be believed. A baseline that stands in for a champion may be beaten by any amount, and a slice by
+    /// more than the whole.
+    pub(crate) fn suspicion(&self, verdict: &RuleVerdict) -> Option<String> {
+        let (gain_max, gain) = (self.rule.gain_max?, verdict.estimate?);
+        let is_as_named = self.other.as_ref().is_some_and(|(other, _)| *other == self.rule.against);
+        (verdict.verdict == Verdict::Pass && is_as_named && self.slice.is_none() && gain > gain_max).then(|| {
+            format!(
+                "inconclusive: `{}` is better than that of the {} by {} and `gain_max` is {}; so much at once is more often a label that \
+                 leaked into the features than a better model",
+                self.rule.metric,
+                self.rule.against,
+                number(gain),
+                number(gain_max)
+            )
+        })
+    }
+
+    /// Whom the verdict is about: the rule's id, and the slice.
+    fn name(&self) -> String {
+        match self.slice {
+            Some(slice) => format!("{} [{}]", self.rule.id, slice.name),
+            None => self.rule.id.clone(),
+        }
+    }
+
     /// The interval of the estimate, or why there is none.
     fn bounds(
         &self,
@@ -189,18 +250,50 @@ impl<'a> Comparison<'a> {
         if let Some(obstacle) = obstacle {
             return Err(obstacle.into());
         }
+        if let Some(Slice { rows: Err(why), .. }) = self.slice {
+            return Err(why.clone());
+        }
+        if let Some(slice) = self.slice.filter(|slice| self.rows < slice.rows_min) {
+            let (rows, needed) = (count(self.rows), count(slice.rows_min));
+            return Err(format!("`{}` counts {rows} rows in this slice and its `rows_min` asks for {needed}", self.rule.metric));
+        }
         let needed = crate::look::rows_min(gate);
-        if self.rows < needed {
+        if self.slice.is_none() && self.rows < needed {
             return Err(format!("`{}` counts {} rows and `rows_min` asks for {}", self.rule.metric, count(self.rows), count(needed)));
         }
         let estimate = estimate.ok_or_else(|| format!("the rows do not determine `{}`", self.rule.metric))?;
         if matches!(gate.dependence, Dependence::Cluster(_)) && resampled.units < CLUSTERS_MIN {
             return Err(format!("there are {} clusters and {CLUSTERS_MIN} are needed", resampled.units));
         }
-        match self.counts {
-            Some(counts) => self.proportion_bounds(gate, alpha, resampled, counts),
-            None => bootstrap_bounds(gate, alpha, resampled, estimate),
+        match (self.counts, self.delong()) {
+            (Some(counts), _) => self.proportion_bounds(gate, alpha, resampled, counts),
+            (None, Some(delong)) => self.area_bounds(gate, alpha, resampled, delong),
+            (None, None) => bootstrap_bounds(gate, alpha, resampled, estimate),
         }
+    }
+
+    fn area_bounds(&self, gate: &Gate, alpha: f64, resampled: &Resampled, delong: DeLong) -> Result<Bounds, String> {
+        let variance = if self.other.is_some() { delong.variance() } else { delong.covariance[0][0] };
+        if variance <= 0.0 {
+            let what = if self.other.is_some() { "both rank all pairs alike" } else { "all pairs are ranked alike" };
+            return Err(format!("the rows do not vary: {what}"));
+        }
+        let is_independent = gate.dependence == Dependence::Independent;
+        let effect = if is_independent { None } else { Some(design_effect(variance, resampled, self.rows as f64)?) };
+        let delong = delong.inflated(effect.unwrap_or(1.0));
+        let (low, high) = match (&self.other, self.sign > 0.0) {
+            (None, _) => delong.area_bounds(alpha),
+            (Some(_), true) => delong.difference_bounds(alpha),
+            (Some(_), false) => {
+                let (low, high) = delong.difference_bounds(alpha);
+                (-high, -low)
+            }
+        };
+        // The normal approximation does not know where areas end.
+        let least = if self.other.is_some() { -1.0 } else { 0.0 };
+        let (low, high) = (f64::max(low, least), f64::min(high, 1.0));
+        let method = if is_independent { "delong" } else { "delong-effective-rows" };
+        Ok(Bounds { method, low, high, p: None, effect })
     }
 
     fn proportion_bounds(&self, gate: &Gate, alpha: f64, resampled: &Resampled, counts: Counts) -> Result<Bounds, String> {
@@ -287,15 +380,6 @@ impl<'a> Comparison<'a> {
             (_, wanted) => wanted.word().into(),
         }
     }
-
-    fn weight_rows(&self) -> usize {
-        match &self.challenger {
-            Prepared::Fractions(classes) => classes.iter().map(|(values, _)| values.len()).max().unwrap_or(0),
-            Prepared::Quantile { sorted, .. } => sorted.iter().map(|(row, _)| *row as usize + 1).max().unwrap_or(0),
-            Prepared::Ranking { sorted } => sorted.iter().map(|(row, _, _)| *row as usize + 1).max().unwrap_or(0),
-            Prepared::Opaque(_) => 0,
-        }
-    }
 }
 
 /// Percentile bounds of the resampled estimates.
@@ -305,15 +389,24 @@ fn bootstrap_bounds(gate: &Gate, alpha: f64, resampled: &Resampled, estimate: f6
     if lost as f64 > UNDETERMINED_SHARE_MAX * resampled.estimates.len() as f64 {
         return Err(format!("{} of {} resamples do not determine the estimate", count(lost as u64), count(gate.resamples.into())));
     }
-    let (low, high) = percentile_bounds(&estimates, alpha).ok_or("there are no resamples")?;
+    let (mut low, mut high) = percentile_bounds(&estimates, alpha).ok_or("there are no resamples")?;
     if low == high {
         return Err(format!("the rows do not vary: every resample gives {}", number(estimate)));
     }
-    let method = match gate.dependence {
-        Dependence::Independent => "paired-bootstrap",
-        Dependence::Time => "paired-block-bootstrap",
-        Dependence::Cluster(_) => "paired-cluster-bootstrap",
+    let method = match (&gate.dependence, gate.interval) {
+        (Dependence::Independent, Interval::Percentile) => "paired-bootstrap",
+        (Dependence::Time, Interval::Percentile) => "paired-block-bootstrap",
+        (Dependence::Cluster(_), Interval::Percentile) => "paired-cluster-bootstrap",
+        (Dependence::Independent, Interval::Bca) => "paired-bootstrap-bca",
+        (Dependence::Time, Interval::Bca) => "paired-block-bootstrap-bca",
+        (Dependence::Cluster(_), Interval::Bca) => "paired-cluster-bootstrap-bca",
     };
+    if gate.interval == Interval::Bca {
+        let jackknife: Option<Vec<f64>> = resampled.jackknife.iter().copied().collect();
+        let jackknife = jackknife.ok_or("without some of the rows there is no estimate, which `interval = \"bca\"` needs")?;
+        let none = "all resamples lie on one side of the estimate, which leaves its bias open";
+        (low, high) = bca_bounds(&estimates, estimate, &jackknife, alpha).ok_or(none)?;
+    }
     Ok(Bounds { method, low, high, p: None, effect: None })
 }
 
@@ -329,93 +422,4 @@ fn design_effect(independent_variance: f64, resampled: &Resampled, rows: f64) ->
     let mean = estimates.iter().sum::<f64>() / estimates.len() as f64;
     let variance = estimates.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (estimates.len() - 1) as f64;
     Ok((variance / independent_variance).clamp(1.0, rows.max(1.0)))
-}
-
-/// The counts of a metric that is a mean of zeros and ones for both models.
-fn counts_of(challenger: &Terms, other: Option<&Terms>, counted: &[bool], sign: f64) -> Option<Counts> {
-    let binary = |terms: &'_ Terms| -> Option<Vec<f64>> {
-        let Terms::Mean { values } = terms else { return None };
-        let zero_or_one = |(value, counted): (&f64, &bool)| !counted || *value == 0.0 || *value == 1.0;
-        values.iter().zip(counted).all(zero_or_one).then(|| values.clone())
-    };
-    let own = binary(challenger)?;
-    let others = match other {
-        Some(other) => binary(other)?,
-        None => own.clone(),
-    };
-    let mut counts = Counts::default();
-    for ((own, other), _) in own.iter().zip(&others).zip(counted).filter(|(_, counted)| **counted) {
-        counts.ones += u64::from(*own == 1.0);
-        counts.gains += u64::from(sign * (own - other) > 0.0);
-        counts.losses += u64::from(sign * (own - other) < 0.0);
-    }
-    Some(counts)
-}
-
-/// The differences of two means row by row; `None` for other terms and for ratios.
-fn paired_differences(rule: &Rule, own: &Terms, other: &Terms, counted: &[bool], sign: f64) -> Option<(Vec<f64>, Vec<f64>)> {
-    let (Terms::Mean { values: own }, Terms::Mean { values: other }) = (own, other) else { return None };
-    if matches!(rule.test, Test::RatioUpper { .. }) {
-        return None;
-    }
-    let rows = own.iter().zip(other).zip(counted);
-    Some(rows.map(|((own, other), counted)| if *counted { (sign * (own - other), 1.0) } else { (0.0, 0.0) }).unzip())
-}
-
-fn metric_of<'t>(rule: &Rule, model: &str, terms: &'t [MetricTerms]) -> Result<&'t MetricTerms, JudgeError> {
-    terms.iter().find(|terms| terms.metric.name == rule.metric).ok_or_else(|| JudgeError::MissingMetric {
-        rule: rule.id.clone(),
-        metric: rule.metric.clone(),
-        model: model.into(),
-        available: terms.iter().map(|terms| terms.metric.name.clone()).collect(),
-    })
-}
-
-/// Whom `rule` compares with: the one it names, or who stands in for a champion or an anchor that does not exist yet.
-fn other_of<'t>(rule: &Rule, evidence: &JudgeInput<'t>, sign: f64) -> Result<Option<(Against, &'t MetricTerms)>, JudgeError> {
-    if rule.against == Against::Bound {
-        return Ok(None);
-    }
-    let candidates: &[Against] = match rule.against {
-        Against::Champion => &[Against::Champion],
-        Against::Anchor => &[Against::Anchor, Against::Champion],
-        _ => std::slice::from_ref(&rule.against),
-    };
-    for against in candidates {
-        if let Some(terms) = evidence.others.get(against) {
-            return metric_of(rule, against.word(), terms).map(|terms| Some((*against, terms)));
-        }
-    }
-    if !matches!(rule.against, Against::Champion | Against::Anchor) {
-        let available = evidence.others.keys().map(|against| against.word().into()).collect();
-        return Err(JudgeError::MissingOther { rule: rule.id.clone(), against: rule.against.word().into(), available });
-    }
-    if matches!(rule.test, Test::RatioUpper { .. }) {
-        return Ok(None);
-    }
-    let mut best: Option<(f64, Against, &'t MetricTerms)> = None;
-    for against in Against::NAIVE {
-        let Some(terms) = evidence.others.get(&against).and_then(|terms| terms.iter().find(|terms| terms.metric.name == rule.metric))
-        else {
-            continue;
-        };
-        let Some(value) = crate::statistic(&terms.terms, None).map(|value| sign * value) else { continue };
-        if best.is_none_or(|(found, _, _)| value > found) {
-            best = Some((value, against, terms));
-        }
-    }
-    Ok(best.map(|(_, against, terms)| (against, terms)))
-}
-
-/// Checks that terms are about `rows` rows, and of the same kind as the challenger's.
-fn fits(rule: &Rule, challenger: &MetricTerms, terms: &MetricTerms, rows: usize) -> Result<(), JudgeError> {
-    let (expected, found) = (kind_of(&challenger.terms), kind_of(&terms.terms));
-    let error = |expected: String, found: String| JudgeError::Shape { rule: rule.id.clone(), metric: rule.metric.clone(), expected, found };
-    if expected != found {
-        return Err(error(format!("`{expected}` terms as for the challenger"), format!("`{found}` terms")));
-    }
-    if !has_rows(&terms.terms, rows) {
-        return Err(error(format!("{rows} rows"), "another number of rows".into()));
-    }
-    Ok(())
 }

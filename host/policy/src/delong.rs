@@ -16,13 +16,17 @@ impl DeLong {
     /// Compares the scores of two models on rows with these labels, 1 or other. `None` unless both labels occur twice at least and no score
     /// is NaN.
     pub fn new(labels: &[u8], own: &[f64], other: &[f64]) -> Option<DeLong> {
-        let (own, other) = (Placements::new(labels, own)?, Placements::new(labels, other)?);
+        Some(DeLong::of(&Placements::new(labels, own)?, &Placements::new(labels, other)?))
+    }
+
+    /// The same from placements over the same rows.
+    pub(crate) fn of(own: &Placements, other: &Placements) -> DeLong {
         let covariance = |a: &Placements, b: &Placements| {
             covariance(&a.positives, &b.positives) / a.positives.len() as f64
                 + covariance(&a.negatives, &b.negatives) / a.negatives.len() as f64
         };
-        let both = covariance(&own, &other);
-        Some(DeLong { areas: [own.area(), other.area()], covariance: [[covariance(&own, &own), both], [both, covariance(&other, &other)]] })
+        let both = covariance(own, other);
+        DeLong { areas: [own.area(), other.area()], covariance: [[covariance(own, own), both], [both, covariance(other, other)]] }
     }
 
     /// The first area minus the second.
@@ -33,6 +37,11 @@ impl DeLong {
     /// The variance of that difference; 0 when the two rank all pairs alike.
     pub fn variance(&self) -> f64 {
         (self.covariance[0][0] + self.covariance[1][1] - 2.0 * self.covariance[0][1]).max(0.0)
+    }
+
+    /// The same with both variances `effect` times as large, as for rows that depend on each other.
+    pub(crate) fn inflated(self, effect: f64) -> DeLong {
+        DeLong { covariance: self.covariance.map(|row| row.map(|value| value * effect)), ..self }
     }
 
     /// One-sided lower and upper bounds of the difference, each at error `alpha`.
@@ -79,7 +88,7 @@ impl Placements {
         Some(Placements { positives: share(true, positives, negative_count), negatives: outranked })
     }
 
-    fn area(&self) -> f64 {
+    pub(crate) fn area(&self) -> f64 {
         self.positives.iter().sum::<f64>() / self.positives.len() as f64
     }
 }

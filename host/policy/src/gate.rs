@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Against, Rule, Test};
+use crate::slice::{SLICE_COLUMNS_MAX, SLICES_MAX};
+use crate::{Against, Rule, SliceRule, Test};
 
 /// The rules of one pipeline, and the rows they are judged on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,18 @@ pub struct Gate {
     /// Bootstrap resamples of one decision.
     #[serde(default = "resamples")]
     pub resamples: u32,
+    /// How bounds are read from resamples.
+    #[serde(default, skip_serializing_if = "Interval::is_default")]
+    pub interval: Interval,
+    /// Share of the rows between the first and the last judged one whose label must have come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maturity_min: Option<f64>,
+    /// Who has to agree when every rule has passed.
+    #[serde(default, skip_serializing_if = "Approval::is_default")]
+    pub approval: Approval,
+    /// Columns whose values are judged apart.
+    #[serde(rename = "slice", default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<SliceRule>,
     /// The rules; all must pass.
     #[serde(rename = "rule")]
     pub rules: Vec<Rule>,
@@ -59,6 +72,40 @@ pub enum Dependence {
     Time,
     /// Rows that share a value of this column are alike.
     Cluster(String),
+}
+
+/// Who has to agree to a promotion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approval {
+    /// Nobody: the rules promote.
+    #[default]
+    None,
+    /// An operator, who promotes it by hand.
+    Operator,
+}
+
+impl Approval {
+    fn is_default(&self) -> bool {
+        *self == Approval::default()
+    }
+}
+
+/// How bounds are read from the resampled estimates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interval {
+    /// Their quantiles.
+    #[default]
+    Percentile,
+    /// Their quantiles, corrected for bias and for a spread that changes with the estimate (Efron 1987).
+    Bca,
+}
+
+impl Interval {
+    fn is_default(&self) -> bool {
+        *self == Interval::default()
+    }
 }
 
 /// Rows needed for the first look: a number, or as many as the narrowest `non-inferior` rule needs for 80 % power.
@@ -139,6 +186,17 @@ impl Gate {
         bound(!self.rules.is_empty(), "rule".into(), "no rule".into(), "at least one", "a gate without rules would promote anything");
         let empty_cluster = matches!(&self.dependence, Dependence::Cluster(column) if column.is_empty());
         bound(!empty_cluster, "dependence.cluster".into(), "an empty name".into(), "the name of a column", "name the grouping column");
+        if let Some(share) = self.maturity_min {
+            bound(share > 0.0 && share <= 1.0, "maturity_min".into(), share.to_string(), "more than 0 and at most 1", "0.9 is usual");
+        }
+        let columns = self.slices.len();
+        bound(columns <= SLICE_COLUMNS_MAX, "slice".into(), columns.to_string(), "at most 8 columns", "name those that matter");
+        for slice in &self.slices {
+            let key = |name: &str| format!("slice.{}.{name}", slice.column);
+            bound(!slice.column.is_empty(), key("column"), "an empty name".into(), "the name of a column", "name the column");
+            let (values, few) = (slice.values.len(), "at most 20 values");
+            bound(values <= SLICES_MAX, key("values"), values.to_string(), few, "name those that matter");
+        }
         let mut seen = BTreeSet::new();
         for rule in &self.rules {
             let key = |name: &str| format!("rule.{}.{name}", rule.id);
@@ -149,6 +207,15 @@ impl Gate {
             let needs_other = !matches!(rule.test, Test::LowerBound { .. } | Test::UpperBound { .. });
             let wanted = if needs_other { "a model to compare with" } else { "no `against`" };
             bound(names_other == needs_other, key("against"), format!("`{}`", rule.against), wanted, "bounds compare with `bound` alone");
+            if let Some(gain_max) = rule.gain_max {
+                bound(
+                    gain_max > 0.0 && gain_max.is_finite(),
+                    key("gain_max"),
+                    gain_max.to_string(),
+                    "a finite number above 0",
+                    "0.1 is usual",
+                );
+            }
             match rule.test {
                 Test::NonInferior { margin } => {
                     bound(open(margin, 0.0, 1.0), key("margin"), margin.to_string(), "more than 0 and less than 1", "0.02 is usual");

@@ -20,6 +20,8 @@ pub struct Rule {
     pub against: Against,
     /// What must be shown.
     pub test: Test,
+    /// The largest gain over the other that is believed, in units of the metric; only for `non-inferior` and `superior`.
+    pub gain_max: Option<f64>,
 }
 
 /// Whom a challenger is compared with.
@@ -102,6 +104,16 @@ impl Test {
         }
     }
 
+    /// Whether it is about a gain over another version.
+    pub fn has_gain(self) -> bool {
+        matches!(self, Test::NonInferior { .. } | Test::Superior)
+    }
+
+    /// Whether it is judged in slices too: what asks for no less than before, and what asks for a level.
+    pub fn is_sliced(self) -> bool {
+        matches!(self, Test::NonInferior { .. } | Test::LowerBound { .. } | Test::UpperBound { .. })
+    }
+
     /// The number that the bounds of the estimate are compared with.
     pub fn threshold(self) -> f64 {
         match self {
@@ -133,6 +145,8 @@ struct RuleText {
     bound: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ratio_max: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gain_max: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -149,7 +163,7 @@ impl TryFrom<RuleText> for Rule {
     type Error = String;
 
     fn try_from(text: RuleText) -> Result<Rule, String> {
-        let RuleText { id, metric, against, test, margin, bound, ratio_max } = text;
+        let RuleText { id, metric, against, test, margin, bound, ratio_max, gain_max } = text;
         let need = |key: &str, value: Option<f64>, word: &str| value.ok_or_else(|| format!("rule `{id}`: test `{word}` needs `{key}`"));
         let (parsed, own_key) = match test {
             TestWord::NonInferior => (Test::NonInferior { margin: margin.unwrap_or(MARGIN_DEFAULT) }, "margin"),
@@ -163,6 +177,9 @@ impl TryFrom<RuleText> for Rule {
                 return Err(format!("rule `{id}`: `{key}` does not belong to test `{}`", parsed.word()));
             }
         }
+        if gain_max.is_some() && !parsed.has_gain() {
+            return Err(format!("rule `{id}`: `gain_max` does not belong to test `{}`", parsed.word()));
+        }
         let against = match (against, own_key == "bound") {
             (None, true) => Against::Bound,
             (Some(against), true) if against != Against::Bound => {
@@ -173,15 +190,15 @@ impl TryFrom<RuleText> for Rule {
             }
             (Some(against), _) => against,
         };
-        Ok(Rule { id, metric, against, test: parsed })
+        Ok(Rule { id, metric, against, test: parsed, gain_max })
     }
 }
 
 impl From<Rule> for RuleText {
     fn from(rule: Rule) -> RuleText {
-        let Rule { id, metric, against, test } = rule;
+        let Rule { id, metric, against, test, gain_max } = rule;
         let against = (against != Against::Bound).then_some(against);
-        let text = RuleText { id, metric, against, test: TestWord::Superior, margin: None, bound: None, ratio_max: None };
+        let text = RuleText { id, metric, against, test: TestWord::Superior, margin: None, bound: None, ratio_max: None, gain_max };
         match test {
             Test::NonInferior { margin } => RuleText { test: TestWord::NonInferior, margin: Some(margin), ..text },
             Test::Superior => text,

@@ -12,6 +12,8 @@ pub enum VersionState {
     Challenger,
     /// Judged inconclusively; judged again when rows arrive.
     Held,
+    /// Passed its gate; waits for an operator.
+    AwaitingApproval,
     /// Judged worse, or never good enough.
     Rejected,
     /// Passed its gate.
@@ -36,9 +38,10 @@ pub enum VersionState {
 
 impl VersionState {
     /// All states, in the order of a version's life.
-    pub const ALL: [VersionState; 12] = [
+    pub const ALL: [VersionState; 13] = [
         VersionState::Challenger,
         VersionState::Held,
+        VersionState::AwaitingApproval,
         VersionState::Rejected,
         VersionState::Blessed,
         VersionState::InfraFailed,
@@ -51,17 +54,19 @@ impl VersionState {
         VersionState::Quarantined,
     ];
 
-    /// Whether a version may go from this state to `to`. An operator may promote a version that was held or rejected, and
+    /// Whether a version may go from this state to `to`. An operator may promote a version that was held or rejected, or waits for that, and
     /// roll back to one that was retired or rolled back.
     pub fn may_become(self, to: VersionState) -> bool {
         use VersionState::{
-            Blessed, Canary, Challenger, Held, InfraFailed, InfraOk, Quarantined, Rejected, Retired, RolledBack, Serving, Shadow,
+            AwaitingApproval, Blessed, Canary, Challenger, Held, InfraFailed, InfraOk, Quarantined, Rejected, Retired, RolledBack, Serving,
+            Shadow,
         };
         match to {
             Challenger => false,
             Held => self == Challenger,
-            Rejected => matches!(self, Challenger | Held),
-            Blessed => matches!(self, Challenger | Held | Rejected),
+            AwaitingApproval => matches!(self, Challenger | Held),
+            Rejected => matches!(self, Challenger | Held | AwaitingApproval),
+            Blessed => matches!(self, Challenger | Held | AwaitingApproval | Rejected),
             InfraFailed | InfraOk => self == Blessed,
             Shadow => self == InfraOk,
             Canary => matches!(self, InfraOk | Shadow | Canary),

@@ -141,7 +141,7 @@ fn runs_and_versions() {
     check(&RunState::ALL.to_vec(), r#"["queued","snapshotted","training","evaluating","gating","done","failed","cancelled","superseded"]"#);
     check(
         &VersionState::ALL.to_vec(),
-        r#"["challenger","held","rejected","blessed","infra-failed","infra-ok","shadow","canary","serving","retired","rolled-back","quarantined"]"#,
+        r#"["challenger","held","awaiting-approval","rejected","blessed","infra-failed","infra-ok","shadow","canary","serving","retired","rolled-back","quarantined"]"#,
     );
     check(&vec![Alias::Champion, Alias::Anchor], r#"["champion","anchor"]"#);
 }

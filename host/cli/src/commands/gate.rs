@@ -1,4 +1,4 @@
-//! `tidegate gate lint | power | replay`: the gate before and after it decides.
+//! `tidegate gate lint | power | replay | import`: the gate before and after it decides.
 
 use serde_json::{Value, json};
 use tidegate_pipeline::{StoredTerms, Stores};
@@ -6,7 +6,7 @@ use tidegate_policy::{ASSUMED_DISAGREEMENT, Against, Gate, Rule, Test, alpha_per
 use tidegate_store::{MetaStore as _, StateFolder};
 use tidegate_vocab::{Decision, DecisionKind, Seed, Terms};
 
-use super::{chosen, config};
+use super::{chosen, config, gate_import};
 use crate::args::{GateCommand, Global};
 use crate::compose::{self, clock::SystemClock};
 use crate::config::section::grouped;
@@ -20,35 +20,44 @@ use crate::terminal::{Terminal, table};
 /// # Errors
 /// A [`Failure`] when settings or state cannot be read.
 pub fn gate(global: &Global, command: &GateCommand, terminal: &Terminal) -> Result<Exit, Failure> {
+    match command {
+        GateCommand::Lint => {
+            let config = config(global)?;
+            Ok(show_lint(&chosen(&config, global)?.gate, terminal))
+        }
+        GateCommand::Power { disagreement, difference } => power(global, *disagreement, *difference, terminal),
+        GateCommand::Replay => replay(global, terminal),
+        // What another tool says has nothing to do with the settings here, which may not be written yet.
+        GateCommand::Import { from, file } => gate_import::import(*from, file, terminal),
+    }
+}
+
+fn power(global: &Global, disagreement: Option<f64>, difference: f64, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
-    match command {
-        GateCommand::Lint => Ok(show_lint(&chosen.gate, terminal)),
-        GateCommand::Power { disagreement, difference } => {
-            let within = |value: f64| value.is_finite() && value > 0.0 && value <= 1.0;
-            if !within(*difference) || disagreement.is_some_and(|share| !within(share)) {
-                return Err(Failure::usage(
-                    "shares and differences lie above 0 and are at most 1",
-                    "`--disagreement 0.08 --difference 0.01`",
-                ));
-            }
-            let measured = match disagreement {
-                Some(_) => None,
-                None if config.store.folder.is_dir() => {
-                    compose::with_state_to_read(&config, async |state| Ok(judged(state, chosen).await?.iter().rev().find_map(disagreed)))?
-                }
-                None => None,
-            };
-            show_power(&chosen.gate, disagreement.or(measured), measured.is_some(), *difference, terminal);
-            Ok(Exit::Ok)
-        }
-        GateCommand::Replay => compose::with_state_to_read(&config, async |state| {
-            let judged = judged(state, chosen).await?;
-            let replayed: Vec<Replayed> = judged.iter().map(|judged| Replayed::of(judged, &chosen.gate)).collect();
-            terminal.result(|| replay_table(&replayed), || replayed.iter().map(Replayed::json).collect());
-            Ok(Exit::Ok)
-        }),
+    let within = |value: f64| value.is_finite() && value > 0.0 && value <= 1.0;
+    if !within(difference) || disagreement.is_some_and(|share| !within(share)) {
+        return Err(Failure::usage("shares and differences lie above 0 and are at most 1", "`--disagreement 0.08 --difference 0.01`"));
     }
+    let measured = match disagreement {
+        None if config.store.folder.is_dir() => {
+            compose::with_state_to_read(&config, async |state| Ok(judged(state, chosen).await?.iter().rev().find_map(disagreed)))?
+        }
+        _ => None,
+    };
+    show_power(&chosen.gate, disagreement.or(measured), measured.is_some(), difference, terminal);
+    Ok(Exit::Ok)
+}
+
+fn replay(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
+    let config = config(global)?;
+    let chosen = chosen(&config, global)?;
+    compose::with_state_to_read(&config, async |state| {
+        let judged = judged(state, chosen).await?;
+        let replayed: Vec<Replayed> = judged.iter().map(|judged| Replayed::of(judged, &chosen.gate)).collect();
+        terminal.result(|| replay_table(&replayed), || replayed.iter().map(Replayed::json).collect());
+        Ok(Exit::Ok)
+    })
 }
 
 fn show_lint(gate: &Gate, terminal: &Terminal) -> Exit {

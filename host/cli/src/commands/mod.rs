@@ -7,6 +7,7 @@ mod check_version;
 mod contract;
 mod dead_letter;
 mod gate;
+mod gate_import;
 mod gc;
 mod ingest;
 mod init;

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_policy::{Against, Dependence, Gate, GateRows, MARGIN_DEFAULT, RowsMin, Rule, Test};
+use tidegate_policy::{
+    Against, Approval, Dependence, Gate, GateRows, Interval, MARGIN_DEFAULT, RowsMin, Rule, SLICE_COLUMNS_MAX, SLICES_MAX, SliceRule, Test,
+};
+use tidegate_vocab::Contract;
 
 use super::section::{self, Section};
 
 const RULES_MAX: usize = 64;
+
+const ROWS_OF_A_SLICE_MIN: u64 = 100;
 
 pub(super) fn gate(pipeline: &Section<'_>) -> Gate {
     let mut gate = Gate {
@@ -17,6 +22,10 @@ pub(super) fn gate(pipeline: &Section<'_>) -> Gate {
         rows_per_class_min: 30,
         looks_max: 3,
         resamples: 2_000,
+        interval: Interval::Percentile,
+        maturity_min: None,
+        approval: Approval::None,
+        slices: Vec::new(),
         rules: Vec::new(),
     };
     if !pipeline.has("gate") {
@@ -34,6 +43,12 @@ pub(super) fn gate(pipeline: &Section<'_>) -> Gate {
     gate.rows_per_class_min = section.integer("rows_per_class_min", 0..=1_000_000).unwrap_or(gate.rows_per_class_min);
     gate.looks_max = section.integer("looks_max", 1..=100).and_then(|looks| u32::try_from(looks).ok()).unwrap_or(gate.looks_max);
     gate.resamples = section.integer("resamples", 200..=20_000).and_then(|count| u32::try_from(count).ok()).unwrap_or(gate.resamples);
+    let intervals = [("percentile", Interval::Percentile), ("bca", Interval::Bca)];
+    gate.interval = section.choice("interval", &intervals).unwrap_or(gate.interval);
+    let approvals = [("none", Approval::None), ("operator", Approval::Operator)];
+    gate.approval = section.choice("approval", &approvals).unwrap_or(gate.approval);
+    gate.maturity_min = section.number("maturity_min", 0.01..=1.0);
+    gate.slices = slices(&section);
     gate.rules = rules(&section);
     section.finish();
     gate
@@ -55,6 +70,49 @@ fn dependence(section: &Section<'_>) -> Option<Dependence> {
     let cluster = table.text("cluster").map(|column| Dependence::Cluster(column.value));
     table.finish();
     cluster
+}
+
+/// The columns whose values are judged apart. That the rows have them is checked against the contract, by whoever knows it.
+fn slices(section: &Section<'_>) -> Vec<SliceRule> {
+    let tables = section.sections("slice");
+    let found = tables.len();
+    if found > SLICE_COLUMNS_MAX {
+        let message = format!("a gate judges at most {SLICE_COLUMNS_MAX} columns apart, found {found}");
+        section.problem(section.place("slice"), message, "too many", None);
+    }
+    let mut slices: Vec<SliceRule> = Vec::with_capacity(found);
+    for table in tables {
+        if !table.has("column") {
+            table.missing("column", "whose values are judged apart", "column = \"station\"");
+        }
+        let place = table.place("column");
+        let column = table.text("column");
+        let values: Vec<String> = table.texts("values").unwrap_or_default().into_iter().map(|value| value.value).collect();
+        if values.len() > SLICES_MAX {
+            let message = format!("{} may name at most {SLICES_MAX} values, found {}", table.named("values"), values.len());
+            table.problem(table.place("values"), message, "too many", None);
+        }
+        let rows_min = table.integer("rows_min", 1..=10_000_000).unwrap_or(ROWS_OF_A_SLICE_MIN);
+        table.finish();
+        let Some(column) = column else { continue };
+        if slices.iter().any(|slice| slice.column == column.value) {
+            section.problem(place, format!("the column `{}` is judged apart twice", section::shown(&column.value)), "again", None);
+        }
+        slices.push(SliceRule { column: column.value, values, rows_min });
+    }
+    slices
+}
+
+/// Says so where a column that is judged apart is none of the contract's.
+pub(super) fn slices_of_the_contract(pipeline: &Section<'_>, contract: &Contract, gate: &Gate) {
+    let Some(section) = pipeline.section("gate") else { return };
+    let names: Vec<&str> = contract.columns.iter().map(|column| column.name.as_str()).collect();
+    for (table, slice) in section.sections("slice").iter().zip(&gate.slices) {
+        if !names.contains(&slice.column.as_str()) {
+            let message = format!("the contract has no column `{}`", section::shown(&slice.column));
+            table.problem(table.place("column"), message, "not a column", section::nearest_hint(&slice.column, &names));
+        }
+    }
 }
 
 fn rules(section: &Section<'_>) -> Vec<Rule> {
@@ -102,8 +160,10 @@ fn rule(section: Section<'_>) -> Option<Rule> {
     let test = section.choice("test", &TESTS);
     let against = against(&section, test);
     let test = test.and_then(|test| test_of(&section, test));
+    // In a rule that is about no gain it stays unread, and so an unknown key.
+    let gain_max = test.filter(|test| test.has_gain()).and_then(|_| section.number("gain_max", 1e-9..=1e9));
     section.finish();
-    Some(Rule { id: id?, metric: metric?, against: against?, test: test? })
+    Some(Rule { id: id?, metric: metric?, against: against?, test: test?, gain_max })
 }
 
 fn against(section: &Section<'_>, test: Option<&str>) -> Option<Against> {

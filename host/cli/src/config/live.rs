@@ -26,7 +26,7 @@ pub enum When {
 
 /// Every key of the file, with `*` for names that people give. What lies under a key goes with it. The limits of plugins are named by
 /// their own tables: those of one plugin are live, those that all share need a restart.
-pub const KEYS: [(&str, When); 52] = [
+pub const KEYS: [(&str, When); 56] = [
     ("backtest.seeds", When::Elsewhere),
     ("backtest.step_rows", When::Restart),
     ("backtest.warmup_share", When::Elsewhere),
@@ -41,14 +41,18 @@ pub const KEYS: [(&str, When); 52] = [
     ("pipeline.*.estimate.window_rows", When::Restart),
     ("pipeline.*.evaluators.config", When::Live),
     ("pipeline.*.evaluators.plugin", When::Restart),
+    ("pipeline.*.gate.approval", When::NextRun),
     ("pipeline.*.gate.confidence", When::NextRun),
     ("pipeline.*.gate.dependence", When::NextRun),
+    ("pipeline.*.gate.interval", When::NextRun),
     ("pipeline.*.gate.looks_max", When::NextRun),
+    ("pipeline.*.gate.maturity_min", When::NextRun),
     ("pipeline.*.gate.resamples", When::NextRun),
     ("pipeline.*.gate.rows", When::NextRun),
     ("pipeline.*.gate.rows_min", When::NextRun),
     ("pipeline.*.gate.rows_per_class_min", When::NextRun),
     ("pipeline.*.gate.rule", When::NextRun),
+    ("pipeline.*.gate.slice", When::NextRun),
     ("pipeline.*.model", When::Restart),
     ("pipeline.*.rollout", When::Restart),
     ("pipeline.*.source.config", When::Live),

@@ -114,6 +114,7 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
     if let Some(contract) = &contract {
         label_among_columns(&section, contract);
         lags_of_the_contract(&section, contract, model.as_ref());
+        gate::slices_of_the_contract(&section, contract, &gate);
     }
     section.finish();
     Some(PipelineConfig {

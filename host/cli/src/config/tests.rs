@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tidegate_pipeline::DamageBounds;
-use tidegate_policy::{Against, Dependence, GateRows, RowsMin, Test, TriggerKind};
+use tidegate_policy::{Against, Dependence, GateRows, RowsMin, SliceRule, Test, TriggerKind};
 use tidegate_vocab::limits::PluginLimits;
 use tidegate_vocab::{DType, Role, TimeUnit};
 
@@ -171,6 +171,8 @@ fn a_pipeline_is_whole() {
     assert_eq!(gate.check(), []);
     assert_eq!((gate.rules[0].against, gate.rules[0].test), (Against::Champion, Test::NonInferior { margin: 0.02 }));
     assert_eq!(gate.rules[3].test, Test::RatioUpper { ratio_max: 1.1 });
+    let slice = SliceRule { column: "visibility".into(), values: vec!["10.0".into()], rows_min: 100 };
+    assert_eq!((&gate.slices, gate.rules[0].gain_max), (&vec![slice], Some(0.2)));
     assert_eq!(pipeline.estimate.window_rows, 500);
     let rollout = pipeline.rollout.as_ref().unwrap();
     assert_eq!((rollout.settings.shadow_requests, rollout.settings.agreement_min, rollout.answer_ms_max), (200, 0.5, 1_000));
@@ -218,7 +220,21 @@ fn unknown_keys_name_the_nearest() {
         "test = \"superior\"\nmargin = 0.1",
         "unknown key `margin` in `[pipeline.rain.gate.rule]`",
         "margin",
-        "keys here: `against`, `id`, `metric`, `test`",
+        "keys here: `against`, `gain_max`, `id`, `metric`, `test`",
+    );
+    check(
+        "ratio_max = 1.10",
+        "ratio_max = 1.10\ngain_max = 0.1",
+        "unknown key `gain_max` in `[pipeline.rain.gate.rule]`",
+        "gain_max",
+        "did you mean `ratio_max`?",
+    );
+    check(
+        "column = \"visibility\"",
+        "column = \"visability\"",
+        "the contract has no column `visability`",
+        "\"visability\"",
+        "did you mean `visibility`?",
     );
 }
 

@@ -9,7 +9,7 @@ use tidegate_model::{Family, ModelSpec};
 use tidegate_pipeline::{
     AlertPort, CleanPort, DamageBounds, EvaluatePort, FailureRules, PluginStep, Plugins, Settings, SourcePort, Stores,
 };
-use tidegate_policy::{Against, Brakes, Dependence, Gate, GateRows, RowsMin, Rule, Test, TriggerKind, TriggerRule};
+use tidegate_policy::{Against, Approval, Brakes, Dependence, Gate, GateRows, Interval, RowsMin, Rule, Test, TriggerKind, TriggerRule};
 use tidegate_sandbox::{Alert, CallError, Cleaned, Failure, Pull};
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{
@@ -150,7 +150,7 @@ pub fn settings(seed: u64, rows: GateRows) -> Settings {
         high: None,
         categories: None,
     };
-    let rule = |id: &str, against, test| Rule { id: id.into(), metric: "accuracy".into(), against, test };
+    let rule = |id: &str, against, test| Rule { id: id.into(), metric: "accuracy".into(), against, test, gain_max: None };
     Settings {
         id: "test".parse().unwrap(),
         contract: Contract {
@@ -175,6 +175,10 @@ pub fn settings(seed: u64, rows: GateRows) -> Settings {
             rows_per_class_min: 10,
             looks_max: 3,
             resamples: 300,
+            interval: Interval::Percentile,
+            maturity_min: None,
+            approval: Approval::None,
+            slices: Vec::new(),
             rules: vec![
                 rule("not-worse", Against::Champion, Test::NonInferior { margin: 0.05 }),
                 rule("not-naive", Against::Majority, Test::Superior),

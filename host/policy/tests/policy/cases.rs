@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_policy::{Against, Dependence, Gate, GateRows, JudgeInput, RowsMin, Rule, Test};
+use tidegate_policy::{Against, Approval, Dependence, Gate, GateRows, Interval, JudgeInput, RowsMin, Rule, SliceRows, Test};
 use tidegate_vocab::{MetricInfo, MetricTerms, Seed, Terms};
 
 /// A gate of one-sided 95 %, one look and 300 rows, with these rules.
@@ -15,13 +15,17 @@ pub fn gate(dependence: Dependence, rules: Vec<Rule>) -> Gate {
         rows_per_class_min: 30,
         looks_max: 1,
         resamples: 400,
+        interval: Interval::Percentile,
+        maturity_min: None,
+        approval: Approval::None,
+        slices: Vec::new(),
         rules,
     }
 }
 
 /// A rule about `metric`, named after its test and whom it compares with.
 pub fn rule(metric: &str, against: Against, test: Test) -> Rule {
-    Rule { id: format!("{}-{against}", test.word()), metric: metric.into(), against, test }
+    Rule { id: format!("{}-{against}", test.word()), metric: metric.into(), against, test, gain_max: None }
 }
 
 /// A metric of which more is better, with these terms.
@@ -66,6 +70,8 @@ pub fn paired(rows: usize, gains: usize, losses: usize) -> (Vec<bool>, Vec<bool>
 pub struct Evidence {
     pub labels: Vec<u32>,
     pub clusters: Vec<u32>,
+    pub slices: BTreeMap<String, SliceRows>,
+    pub maturity: Option<f64>,
     pub challenger: Vec<MetricTerms>,
     pub others: BTreeMap<Against, Vec<MetricTerms>>,
     pub seed: Seed,
@@ -75,7 +81,8 @@ impl Evidence {
     /// Evidence on rows whose labels are 0 and 1 in turn.
     pub fn new(rows: usize, challenger: Vec<MetricTerms>, others: Vec<(Against, Vec<MetricTerms>)>) -> Evidence {
         let labels = (0..rows).map(|row| (row % 2) as u32).collect();
-        Evidence { labels, clusters: Vec::new(), challenger, others: others.into_iter().collect(), seed: Seed(11) }
+        let others = others.into_iter().collect();
+        Evidence { labels, clusters: Vec::new(), slices: BTreeMap::new(), maturity: None, challenger, others, seed: Seed(11) }
     }
 
     /// Evidence about accuracy against the champion, with so many gains and losses.
@@ -89,6 +96,8 @@ impl Evidence {
             labels: &self.labels,
             class_count: 2,
             clusters: &self.clusters,
+            slices: &self.slices,
+            maturity: self.maturity,
             challenger: &self.challenger,
             others: &self.others,
             seed: self.seed,

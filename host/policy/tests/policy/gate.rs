@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a gate that cannot be judged should fail its test")]
 
 use proptest::prelude::*;
-use tidegate_policy::{Against, Dependence, GateVerdict, JudgeError, RowsMin, Test, judge, next_look, rows_for_look, was_superior};
+use tidegate_policy::{
+    Against, Approval, DeLong, Dependence, Gate, GateVerdict, Interval, JudgeError, RowsMin, SliceRows, SliceRule, Test, judge, next_look,
+    rows_for_look, was_superior,
+};
 use tidegate_vocab::{DecisionKind, Seed, Terms, Verdict};
 
 use crate::cases::{Evidence, cost, gate, metric, paired, right, rule};
@@ -100,6 +103,38 @@ fn other_metrics_use_the_bootstrap() {
 }
 
 #[test]
+fn rankings_use_delong() {
+    let labels: Vec<u8> = (0..600).map(|row| u8::from(row / 20 % 3 == 0)).collect();
+    // Scores that rise with the label by so much, in stretches of `run` rows that err together.
+    let scores = |gain: f64, run: usize| -> Vec<f64> {
+        let noise = |row: usize| ((row / run * 7919) % 997) as f64 / 997.0;
+        labels.iter().enumerate().map(|(row, label)| gain * f64::from(*label) + noise(row)).collect()
+    };
+    let ranking = |values: &[f64]| metric("auroc", Terms::Ranking { values: values.to_vec(), labels: labels.clone() });
+    let judged = |dependence: Dependence, own: &[f64], other: &[f64], test: Test| {
+        let against = if matches!(test, Test::LowerBound { .. }) { Against::Bound } else { Against::Champion };
+        let evidence = Evidence::new(600, vec![ranking(own)], vec![(Against::Champion, vec![ranking(other)])]);
+        judge(&gate(dependence, vec![rule("auroc", against, test)]), 1, &evidence.input()).unwrap().rules[0].clone()
+    };
+    let (better, worse) = (scores(0.7, 1), scores(0.4, 20));
+    let delong = DeLong::new(&labels, &better, &worse).unwrap();
+    let found = judged(Dependence::Independent, &better, &worse, Test::Superior);
+    assert_eq!((found.verdict, found.method.as_str()), (Verdict::Pass, "delong"), "{found:?}");
+    assert_eq!(found.interval, Some(delong.difference_bounds(0.05)));
+    let found = judged(Dependence::Independent, &better, &worse, Test::LowerBound { bound: 0.5 });
+    assert_eq!((found.verdict, found.interval), (Verdict::Pass, Some(delong.area_bounds(0.05))), "{found:?}");
+    let found = judged(Dependence::Time, &worse, &better, Test::Superior);
+    assert_eq!((found.verdict, found.method.as_str()), (Verdict::Fail, "delong-effective-rows"), "{found:?}");
+    let width = |interval: Option<(f64, f64)>| interval.map(|(low, high)| high - low).unwrap();
+    let independent = delong.difference_bounds(0.05);
+    assert!(width(found.interval) > 1.5 * width(Some(independent)), "stretches of 20 rows weigh as one: {found:?} {independent:?}");
+    let found = judged(Dependence::Time, &better, &worse, Test::RatioUpper { ratio_max: 1.5 });
+    assert_eq!((found.verdict, found.method.as_str()), (Verdict::Pass, "paired-block-bootstrap"), "{found:?}");
+    let found = judged(Dependence::Time, &better, &better, NOT_WORSE);
+    assert_eq!(found.reason, "inconclusive: the rows do not vary: both rank all pairs alike");
+}
+
+#[test]
 fn rows_that_do_not_vary_are_inconclusive() {
     let constant = |value: f64| cost("time", Terms::Mean { values: vec![value; 400] });
     let evidence = Evidence::new(400, vec![constant(1.5)], vec![(Against::Champion, vec![constant(2.5)])]);
@@ -119,6 +154,167 @@ fn rows_that_do_not_vary_are_inconclusive() {
     let floor = rule("accuracy", Against::Bound, Test::LowerBound { bound: 0.5 });
     let verdict = judge(&gate(Dependence::Time, vec![floor]), 1, &evidence.input()).unwrap();
     assert_eq!(verdict.rules[0].reason, "inconclusive: `accuracy` counts 200 rows and `rows_min` asks for 300");
+}
+
+/// Accuracy on 4,000 rows in stations of the named sizes; the challenger is worse in those that are named.
+fn stations(sizes: &[(&str, usize)], worse: &[(&str, usize)]) -> Evidence {
+    let names: Vec<&str> = sizes.iter().flat_map(|(name, rows)| std::iter::repeat_n(*name, *rows)).collect();
+    let other: Vec<bool> = (0..names.len()).map(|row| row % 5 != 0).collect();
+    let mut own = other.clone();
+    for (name, losses) in worse {
+        let of_station = (0..names.len()).filter(|row| names[*row] == *name && other[*row]).take(*losses).collect::<Vec<_>>();
+        of_station.into_iter().for_each(|row| own[row] = false);
+    }
+    let mut evidence = Evidence::new(names.len(), vec![right(&own)], vec![(Against::Champion, vec![right(&other)])]);
+    evidence.slices.insert("station".into(), SliceRows::new(names.iter().map(|name| (!name.is_empty()).then_some(*name))));
+    evidence
+}
+
+fn sliced(values: &[&str]) -> Gate {
+    let ratio = Test::RatioUpper { ratio_max: 2.0 };
+    let rules = vec![rule("accuracy", Against::Champion, NOT_WORSE), rule("accuracy", Against::Champion, ratio)];
+    let values = values.iter().map(|value| (*value).to_owned()).collect();
+    Gate {
+        looks_max: 2,
+        slices: vec![SliceRule { column: "station".into(), values, rows_min: 100 }],
+        ..gate(Dependence::Independent, rules)
+    }
+}
+
+#[test]
+fn slices_are_judged_apart() {
+    use Verdict::{Fail, Inconclusive, Pass};
+    let check = |evidence: Evidence, values: &[&str], expected: &[(&str, Verdict, &str)]| {
+        let verdict = judge(&sliced(values), 1, &evidence.input()).unwrap();
+        let found = &verdict.rules[2..];
+        let names: Vec<&str> = found.iter().map(|rule| rule.rule.as_str()).collect();
+        let wanted: Vec<String> = expected.iter().map(|(name, _, _)| format!("non-inferior-champion [{name}]")).collect();
+        assert_eq!(names, wanted, "only rules that ask for no less are sliced");
+        for (rule, (_, verdict, part)) in found.iter().zip(expected) {
+            assert_eq!(rule.verdict, *verdict, "{rule:?}");
+            assert!(rule.reason.contains(part), "`{part}` is not in `{}`", rule.reason);
+        }
+        verdict
+    };
+    let two = [("north", 2000), ("south", 2000)];
+    let found = check(stations(&two, &[]), &[], &[("station = north", Pass, "2,000 rows"), ("station = south", Pass, "2,000 rows")]);
+    assert_eq!(found.rules[2].estimate, Some(0.0));
+    // As good on the whole, and broken in one place: that is a failure of the whole gate.
+    let four = [("a", 6000), ("b", 1000), ("c", 1000), ("d", 1000)];
+    let broken = stations(&four, &[("b", 60)]);
+    let stands = "that stands among 4 slices (Holm)";
+    let passes = ("station = a", Pass, "");
+    let found = check(broken, &[], &[passes, ("station = b", Fail, stands), ("station = c", Pass, ""), ("station = d", Pass, "")]);
+    assert_eq!((found.kind, found.rules[0].verdict), (DecisionKind::Reject, Pass), "{found:?}");
+    // Enough to fail alone, and not among four.
+    let found = check(
+        stations(&four, &[("b", 29)]),
+        &[],
+        &[
+            passes,
+            ("station = b", Inconclusive, "one of 4 slices may by chance (Holm)"),
+            ("station = c", Pass, ""),
+            ("station = d", Pass, ""),
+        ],
+    );
+    assert_eq!(found.kind, DecisionKind::Hold);
+    let alone = judge(&sliced(&["b"]), 1, &stations(&four, &[("b", 29)]).input()).unwrap();
+    assert_eq!(alone.rules[2].verdict, Fail, "{:?}", alone.rules[2]);
+}
+
+#[test]
+fn slices_that_cannot_be_judged_are_inconclusive() {
+    let check = |evidence: Evidence, values: &[&str], rule: &str, reason: &str| {
+        let verdict = judge(&sliced(values), 1, &evidence.input()).unwrap();
+        let found = verdict.rules.iter().find(|found| found.rule == rule).unwrap_or_else(|| panic!("no {rule} in {verdict:?}"));
+        assert_eq!((found.verdict, found.reason.as_str()), (Verdict::Inconclusive, reason));
+    };
+    let two = [("north", 2000), ("south", 99)];
+    let few = "inconclusive: `accuracy` counts 99 rows in this slice and its `rows_min` asks for 100";
+    check(stations(&two, &[]), &[], "non-inferior-champion [station = south]", few);
+    let missing = "inconclusive: no row has the value `west` in `station`";
+    check(stations(&two, &[]), &["north", "west"], "non-inferior-champion [station = west]", missing);
+    let mut without = stations(&two, &[]);
+    without.slices.clear();
+    check(without, &[], "non-inferior-champion [station]", "inconclusive: the rows have no column `station`");
+    check(stations(&[("", 400)], &[]), &[], "non-inferior-champion [station]", "inconclusive: no row has a value of `station`");
+    let names: Vec<String> = (0..21).map(|number| format!("s{number}")).collect();
+    let many: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 100)).collect();
+    let reason = "inconclusive: `station` has 21 values and 20 at most are judged: name those that matter in `values`";
+    check(stations(&many, &[]), &[], "non-inferior-champion [station]", reason);
+}
+
+#[test]
+fn a_gain_that_is_too_good_is_a_hold() {
+    let judged = |gain_max: f64, look: u32, evidence: Evidence| {
+        let mut gate = gate(Dependence::Independent, vec![rule("accuracy", Against::Champion, Test::Superior)]);
+        (gate.looks_max, gate.rules[0].gain_max) = (2, Some(gain_max));
+        judge(&gate, look, &evidence.input()).unwrap()
+    };
+    let leap = || Evidence::accuracy(1000, 220, 20);
+    let found = judged(0.1, 1, leap());
+    assert_eq!((found.kind, found.rules[0].verdict), (DecisionKind::Hold, Verdict::Inconclusive));
+    let expected = "inconclusive: `accuracy` is better than that of the champion by 0.2000 and `gain_max` is 0.1000; so much at once is more \
+                    often a label that leaked into the features than a better model";
+    assert_eq!(found.rules[0].reason, expected);
+    let expected =
+        "held: rule `superior-champion` shows a gain that is too good to be believed, look at the features (look 1 of 2, 1,000 rows)";
+    assert_eq!(found.reason, expected);
+    assert_eq!(judged(0.3, 1, leap()).kind, DecisionKind::Promote);
+    assert_eq!(judged(0.1, 2, leap()).kind, DecisionKind::Reject, "nobody looked until the last look");
+    // A baseline may be beaten by any amount.
+    let mut first = leap();
+    let champion = first.others.remove(&Against::Champion).unwrap();
+    first.others.insert(Against::Majority, champion);
+    assert_eq!(judged(0.1, 1, first).kind, DecisionKind::Promote);
+}
+
+#[test]
+fn an_operator_may_have_to_agree() {
+    let judged = |look: u32, evidence: Evidence| {
+        let mut gate = gate(Dependence::Independent, vec![rule("accuracy", Against::Champion, NOT_WORSE)]);
+        (gate.looks_max, gate.approval) = (2, Approval::Operator);
+        judge(&gate, look, &evidence.input()).unwrap()
+    };
+    let found = judged(2, Evidence::accuracy(4000, 100, 100));
+    assert_eq!((found.kind, found.awaits_approval, found.expired), (DecisionKind::Hold, true, false));
+    let expected = "held: every rule passed, and an operator has to agree with `tidegate promote` (look 2 of 2, 4,000 rows)";
+    assert_eq!(found.reason, expected);
+    let found = judged(1, Evidence::accuracy(400, 15, 15));
+    assert_eq!((found.kind, found.awaits_approval), (DecisionKind::Hold, false), "an open rule waits for rows, not for a person");
+    assert_eq!(judged(1, Evidence::accuracy(4000, 20, 320)).kind, DecisionKind::Reject);
+}
+
+#[test]
+fn labels_that_have_not_come_are_inconclusive() {
+    let judged = |maturity: Option<f64>| {
+        let mut gate = gate(Dependence::Independent, vec![rule("accuracy", Against::Champion, NOT_WORSE)]);
+        gate.maturity_min = Some(0.9);
+        let mut evidence = Evidence::accuracy(4000, 100, 100);
+        evidence.maturity = maturity;
+        judge(&gate, 1, &evidence.input()).unwrap().rules[0].clone()
+    };
+    let expected = "inconclusive: the labels of 71.0 % of the rows have come and `maturity_min` asks for 90.0 %";
+    assert_eq!(judged(Some(0.71)).reason, expected);
+    assert_eq!((judged(Some(0.9)).verdict, judged(None).verdict), (Verdict::Pass, Verdict::Pass));
+}
+
+#[test]
+fn bounds_may_be_corrected_for_bias() {
+    // A ratio of skewed values: the corrected interval lies further from the bulk.
+    let skewed: Vec<f64> = (0..600).map(|row| 1.0 / (0.02 + f64::from(row * 37 % 601) / 601.0)).collect();
+    let evidence = Evidence::new(600, vec![cost("time", Terms::Mean { values: skewed })], vec![]);
+    let bounds = |dependence: Dependence, interval: Interval| {
+        let gate = Gate { interval, ..gate(dependence, vec![rule("time", Against::Bound, Test::UpperBound { bound: 9.0 })]) };
+        let found = judge(&gate, 1, &evidence.input()).unwrap().rules[0].clone();
+        (found.interval.unwrap(), found.method)
+    };
+    for (dependence, method) in [(Dependence::Independent, "paired-bootstrap"), (Dependence::Time, "paired-block-bootstrap")] {
+        let (plain, plain_method) = bounds(dependence.clone(), Interval::Percentile);
+        let (corrected, corrected_method) = bounds(dependence, Interval::Bca);
+        assert_eq!((plain_method.as_str(), corrected_method), (method, format!("{method}-bca")));
+        assert!(corrected.0 > plain.0 && corrected.1 > plain.1, "{method}: {plain:?} {corrected:?}");
+    }
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn rows_for_power() {
     assert_eq!(power_rows(0.0, 0.1, 0.95, 1), u64::MAX);
 }
 
-/// Weights of a resample: how many rows they draw, and whether they are the same with another number of threads.
+/// Weights of a resample: how many rows they draw, and that all rows are as likely.
 #[test]
 fn resamples_draw_whole_units() {
     let clusters: Vec<u32> = (0..100).map(|row| row / 7).collect();
@@ -169,20 +169,18 @@ fn resamples_draw_whole_units() {
     for (dependence, units) in [(Dependence::Independent, 100), (Dependence::Time, 20), (by_cluster.clone(), 15)] {
         let resampling = Resampling::new(100, &dependence, &clusters, 300, Seed(7));
         assert_eq!(resampling.units(), units, "{dependence:?}");
-        let sums = resampling.map(|weights| weights.iter().sum::<f64>());
-        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        assert_eq!(one.install(|| resampling.map(<[f64]>::to_vec)), resampling.map(<[f64]>::to_vec), "{dependence:?}");
+        let all: Vec<Vec<f64>> = (0..300).map(|index| resampling.weights(index)).collect();
+        let sums: Vec<f64> = all.iter().map(|weights| weights.iter().sum()).collect();
         if dependence == by_cluster {
             let whole = |weights: &[f64]| weights.chunks(7).all(|cluster| cluster.iter().all(|weight| *weight == cluster[0]));
-            assert!(resampling.map(whole).into_iter().all(|whole| whole));
+            assert!(all.iter().all(|weights| whole(weights)));
         } else {
             assert!(sums.iter().all(|sum| *sum == 100.0), "{dependence:?}");
         }
         // Every row is as likely as the others: 300 draws on average, with a deviation of some 17 (blocks and clusters alike).
-        let totals = resampling
-            .map(<[f64]>::to_vec)
-            .into_iter()
-            .fold(vec![0.0; 100], |totals: Vec<f64>, weights| totals.iter().zip(&weights).map(|(total, weight)| total + weight).collect());
+        let totals = all
+            .iter()
+            .fold(vec![0.0; 100], |totals: Vec<f64>, weights| totals.iter().zip(weights).map(|(total, weight)| total + weight).collect());
         assert!(totals.iter().all(|total| (200.0..400.0).contains(total)), "{dependence:?} {totals:?}");
     }
     assert!(Resampling::new(0, &Dependence::Time, &[], 200, Seed(1)).weights(3).is_empty());
