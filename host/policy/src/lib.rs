@@ -22,6 +22,7 @@ mod cbpe;
 mod comparison;
 mod ddm;
 mod delong;
+mod drift;
 mod error;
 mod estimator;
 mod gate;
@@ -61,6 +62,7 @@ pub use canary::{ArmTally, Canary, CanaryEvidence, CanaryLook, CanaryMetric, Can
 pub use cbpe::{Calibrate, Cbpe, CbpeEstimate, EstimateScore, Estimated, ScoredRows};
 pub use ddm::{Ddm, Eddm};
 pub use delong::DeLong;
+pub use drift::{DriftColumn, DriftLook, DriftReference, DriftSettings, DriftState, DriftWindow, FeatureDrift};
 pub use error::JudgeError;
 pub use gate::{Approval, Dependence, Gate, GateIssue, GateRows, Interval, RowsMin};
 pub use interval::{mcnemar_mid_p, normal_quantile, tango, wilson};

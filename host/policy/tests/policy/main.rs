@@ -5,6 +5,7 @@ mod canary;
 mod cases;
 mod configuration;
 mod detectors;
+mod drift;
 mod estimates;
 mod gate;
 mod simulation;

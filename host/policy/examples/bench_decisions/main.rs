@@ -9,6 +9,8 @@
     reason = "a bench: it times, prints and stops at the first error"
 )]
 
+mod drift;
+
 use std::collections::BTreeMap;
 
 use rand::RngExt as _;
@@ -35,8 +37,14 @@ type Simulate = fn(&mut Vec<serde_json::Value>);
 
 fn main() {
     let mut rows = Vec::new();
-    let figures: [(&str, Simulate); 5] =
-        [("canary", canaries), ("superior", superior), ("non-inferior", non_inferior), ("ratchet", ratchet), ("decision", decision)];
+    let figures: [(&str, Simulate); 6] = [
+        ("canary", canaries),
+        ("superior", superior),
+        ("non-inferior", non_inferior),
+        ("ratchet", ratchet),
+        ("decision", decision),
+        ("drift", drift::drift),
+    ];
     let wanted = std::env::args().skip(1).find(|argument| argument != "--json");
     for (name, figure) in figures {
         if wanted.as_deref().is_none_or(|part| name.contains(part)) {
