@@ -1,7 +1,8 @@
 //! The language of a scenario's `command` file: one line, one act.
 //!
 //! - `tidegate ARGUMENTS`: runs the binary; what it printed becomes part of the transcript.
-//! - `rows FILE COUNT SEED [noise=X] [flipped]`: appends generated rows, with a header where the file is new.
+//! - `rows FILE COUNT SEED [noise=X] [flipped] [wind=X]`: appends generated rows, with a header where the file is new; `wind` is added to
+//!   their wind once their label is known.
 //! - `constant FILE COUNT SEED`: the same, all with the label 1.
 //! - `write FILE TEXT`, `append FILE TEXT`: bytes, with the escapes `\n`, `\t`, `\\` and `\xNN`.
 //! - `replace FILE OTHER`: another file takes the name, as an editor or a log rotation does it.
@@ -127,6 +128,14 @@ fn rows(file: &str, text: &str, constant: bool, world: &World) -> Result<(), Str
         Rows { first_day: lines.saturating_sub(1), count: number(count)?, seed: number(seed)?, noise, flipped: more.contains(&"flipped") };
     let header = if before.is_empty() { HEADER } else { "" };
     let lines = if constant { rows.lines().replace(",0\n", ",1\n") } else { rows.lines() };
+    let wind = more.iter().find_map(|word| word.strip_prefix("wind="));
+    let wind = wind.map_or(Ok(0.0), |wind| wind.parse::<f64>().map_err(|_| format!("`{wind}` is no number")))?;
+    let moved = |line: &str| {
+        let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
+        cells[1] = format!("{:.4}", cells[1].parse::<f64>().unwrap_or_default() + wind);
+        cells.join(",") + "\n"
+    };
+    let lines = if wind == 0.0 { lines } else { lines.lines().map(moved).collect() };
     append(world, file, before, format!("{header}{lines}").as_bytes());
     Ok(())
 }

@@ -98,6 +98,8 @@ pub enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Show what has moved away from the rows that the champion learned from
+    Drift,
     /// Show how good the answers were, how good they seem before labels come, and how late labels come
     Quality,
     /// Pull new rows, retrain if a trigger is due, judge, decide

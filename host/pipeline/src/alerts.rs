@@ -8,7 +8,7 @@ use crate::backoff::Backoff;
 use crate::blame::charge;
 use crate::dead_letters::DeadLetter;
 use crate::run::chain_text;
-use crate::{Pipeline, PipelineError};
+use crate::{DriftedWindow, Pipeline, PipelineError};
 
 /// Alerts that wait to be sent again; of more, the oldest are in the log only.
 const UNSENT_MAX: usize = 64;
@@ -78,6 +78,22 @@ impl Pipeline {
             resolved: false,
         });
         self.send_alerts().await;
+    }
+
+    /// An alert about rows that begin to drift, or no longer do; sent once it is committed that they do.
+    pub(crate) fn alert_drift(&mut self, window: &DriftedWindow) {
+        let pipeline = self.settings.id.to_string();
+        let verb = if window.drifts() { "drift" } else { "no longer drift" };
+        self.alerts_due.push(Alert {
+            key: format!("{pipeline}/drift"),
+            severity: Severity::Warning,
+            title: format!("the rows of `{pipeline}` {verb}"),
+            cause: window.reason(),
+            link: "tidegate drift".to_owned(),
+            fired_at: window.at,
+            model: pipeline,
+            resolved: !window.drifts(),
+        });
     }
 
     /// Sends what is due to every alerter. An alerter that fails for good gets a strike, and that may be one more alert.

@@ -15,8 +15,9 @@ use tidegate_policy::{Moment, TriggerKind, due};
 use tidegate_store::{ArrivedLabel, Write};
 use tidegate_vocab::{Alias, Batch, LoggedPrediction, RowColumns, Timestamp, TrafficArm, VersionNo};
 
+use crate::drift::DriftNews;
 use crate::judge::label_classes;
-use crate::{Estimates, LoopState, Outcome, Pipeline, PipelineError, RolloutBook};
+use crate::{DriftedWindow, Estimates, LoopState, Outcome, Pipeline, PipelineError, RolloutBook};
 
 /// Rows scored in one step, so that memory stays flat after a long backlog.
 const SCORE_ROWS_MAX: u64 = 65_536;
@@ -65,6 +66,9 @@ impl Pipeline {
         let mut seen = Seen { rollouts: (*self.rollouts).clone(), estimates: (*self.estimates).clone() };
         // Before the labels of the same rows are looked at, or they would be known before anything was expected of them.
         self.estimate(&mut seen.estimates, &mut state.triggers).await?;
+        let mut drift = (*self.drift).clone();
+        let DriftNews { references, turned } = self.watch_drift(&mut drift, &mut state.triggers).await?;
+        let mut writes: Vec<Write> = turned.iter().map(DriftedWindow::line).collect();
         loop {
             let (scored, next_row) = self.score_matured(state.observed_row).await?;
             if next_row == state.observed_row {
@@ -73,7 +77,6 @@ impl Pipeline {
             state.observed_row = next_row;
             self.take_in(&mut state, &mut seen, &scored);
         }
-        let mut writes = Vec::new();
         if self.settings.contract.label.by_id {
             writes.extend(self.score_arrived(&mut state, &mut seen).await?);
         }
@@ -88,6 +91,13 @@ impl Pipeline {
         }
         if let Some(estimates) = &estimates {
             writes.push(self.estimates.write(estimates)?);
+        }
+        let drift = (drift != *self.drift).then_some(drift);
+        if let Some(drift) = &drift {
+            writes.push(self.drift.write(drift)?);
+        }
+        if let Some(references) = &references {
+            writes.push(self.drift_references.write(references)?);
         }
         let outcome = match due {
             Some(due) => {
@@ -106,6 +116,16 @@ impl Pipeline {
         }
         if let Some(estimates) = estimates {
             self.estimates.committed(estimates);
+        }
+        if let Some(references) = references {
+            self.drift_references.committed(references);
+        }
+        if let Some(drift) = drift {
+            self.drift.committed(drift);
+        }
+        if !turned.is_empty() {
+            turned.iter().for_each(|window| self.alert_drift(window));
+            self.send_alerts().await;
         }
         Ok(outcome)
     }

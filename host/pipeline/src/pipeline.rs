@@ -12,6 +12,7 @@ use tidegate_vocab::{Contract, Decision, Digest, Run, Timestamp};
 
 use crate::alerts::Unsent;
 use crate::dead_letters::{self, DeadLetters};
+use crate::drift::{self, DriftBook, DriftReferences};
 use crate::estimates::{self, Estimates};
 use crate::ingest::Pending;
 use crate::kept::Kept;
@@ -86,6 +87,9 @@ pub struct Pipeline {
     pub(crate) letters: Kept<DeadLetters>,
     /// The rollout under way, and what rollouts took back.
     pub(crate) rollouts: Kept<RolloutBook>,
+    /// What has moved away from the rows that the champion learned from, and those rows.
+    pub(crate) drift: Kept<DriftBook>,
+    pub(crate) drift_references: Kept<DriftReferences>,
     /// Quality without labels.
     pub(crate) estimates: Kept<Estimates>,
     /// Alerts that are to be sent, and those that wait to be sent again.
@@ -119,6 +123,8 @@ impl Pipeline {
         let ledger = Kept::of(&*stores.meta, &settings.id, strikes::KEY).await?;
         let letters = Kept::of(&*stores.meta, &settings.id, dead_letters::KEY).await?;
         let rollouts = Kept::of(&*stores.meta, &settings.id, rollout::KEY).await?;
+        let drift = Kept::of(&*stores.meta, &settings.id, drift::KEY).await?;
+        let drift_references = Kept::of(&*stores.meta, &settings.id, drift::REFERENCE_KEY).await?;
         let estimates = Kept::of(&*stores.meta, &settings.id, estimates::KEY).await?;
         let backlog = Backlog::of(&settings, &stores, &state, &chain, &letters, &keepers(&plugins.cleaners)).await?;
         let late = late_labels(&settings, &stores, &state, backlog.rows_total).await?;
@@ -145,6 +151,8 @@ impl Pipeline {
             ledger,
             letters,
             rollouts,
+            drift,
+            drift_references,
             estimates,
             alerts_due: Vec::new(),
             unsent: VecDeque::new(),

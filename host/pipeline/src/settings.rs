@@ -1,7 +1,7 @@
 //! The checked settings of one pipeline, without any file format.
 
 use tidegate_model::ModelSpec;
-use tidegate_policy::{Gate, RolloutSettings, TriggerRule};
+use tidegate_policy::{DriftSettings, Gate, RolloutSettings, TriggerRule};
 use tidegate_vocab::{Contract, Digest, PipelineId, Seed};
 
 use crate::FailureRules;
@@ -23,6 +23,8 @@ pub struct Settings {
     pub held_out_rows: u64,
     /// Newest rows on which a small fit has to beat the champion before a version is trained; 0 for no such trial.
     pub trial_rows: u64,
+    /// How drift is looked for; `None` where it is not.
+    pub drift: Option<DriftSettings>,
     /// Rows of one estimate of quality without labels; 0 for none.
     pub estimate_rows: u64,
     /// When a run starts.

@@ -53,6 +53,7 @@ fn awaited(rule: &TriggerRule, state: &TriggerState, moment: &Moment) -> String 
             }
             None => format!("{kind}: nothing has been estimated since the last run"),
         },
+        TriggerKind::Drift | TriggerKind::PredictionDrift => format!("{kind}: whenever a window drifts"),
         TriggerKind::Staleness { age } => match moment.champion_since {
             Some(since) => format!("{kind}: the champion is {age} old at {}", since.plus_micros(age.micros)),
             None => format!("{kind}: there is no champion yet"),

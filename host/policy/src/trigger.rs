@@ -66,6 +66,10 @@ pub enum TriggerKind {
         /// By how much, as a share, beyond the estimate's band.
         drop: f64,
     },
+    /// Rows have moved away from those that the champion learned from.
+    Drift,
+    /// What the champion answers has moved away from what it answers to the rows that it learned from.
+    PredictionDrift,
     /// The champion has served for long.
     Staleness {
         /// How long.
@@ -123,6 +127,8 @@ impl TriggerKind {
             TriggerKind::Error { .. } => "error",
             TriggerKind::Quality { .. } => "quality",
             TriggerKind::Estimate { .. } => "estimate",
+            TriggerKind::Drift => "drift",
+            TriggerKind::PredictionDrift => "prediction-drift",
             TriggerKind::Staleness { .. } => "staleness",
             TriggerKind::Code => "code",
             TriggerKind::Webhook { .. } => "webhook",

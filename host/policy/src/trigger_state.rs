@@ -58,6 +58,9 @@ pub struct TriggerState {
     /// The newest estimate of the champion's quality since the last run started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     estimated: Option<QualityEstimate>,
+    /// What drifts, in the features and in the answers, by the newest window since the last run started.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    drifted: (Option<String>, Option<String>),
     /// One entry a rule that has a memory of its own.
     memories: Vec<RuleMemory>,
 }
@@ -71,6 +74,10 @@ pub struct QualityEstimate {
     pub reference: f64,
     /// Rows that were estimated.
     pub rows: u64,
+}
+
+fn is_nothing(drifted: &(Option<String>, Option<String>)) -> bool {
+    drifted.0.is_none() && drifted.1.is_none()
 }
 
 /// What one rule remembers; found again by the rule's content, so that editing one rule leaves the others' memory alone.
@@ -189,6 +196,11 @@ impl TriggerState {
         self.estimated = Some(estimate);
     }
 
+    /// A window of rows was looked at: what drifts in its features, and in what was answered, as sentences.
+    pub fn drifted(&mut self, features: Option<String>, predictions: Option<String>) {
+        self.drifted = (features, predictions);
+    }
+
     /// A person asked for a run.
     pub fn requested(&mut self, by: &str) {
         self.requested_by = Some(by.to_owned());
@@ -207,7 +219,7 @@ impl TriggerState {
         (self.rows_at_previous_start, self.rows_at_start) = (self.rows_at_start, self.rows);
         (self.labels_at_previous_start, self.labels_at_start) = (self.labels_at_start, self.labels);
         (self.event_time_at_previous_start, self.event_time_at_start) = (self.event_time_at_start, self.event_time);
-        (self.requested_by, self.estimated) = (None, None);
+        (self.requested_by, self.estimated, self.drifted) = (None, None, (None, None));
         self.posted.clear();
         self.code_at_start = moment.code;
         self.starts.retain(|start| start.plus_micros(DAY_US) > now);
@@ -231,7 +243,7 @@ impl TriggerState {
         self.ended = Some((self.rows, now));
         match decision {
             Some(DecisionKind::Promote | DecisionKind::RollBack) => {
-                (self.rejections, self.estimated) = (0, None);
+                (self.rejections, self.estimated, self.drifted) = (0, None, (None, None));
                 // Another model answers from here on; its errors are a stream of their own.
                 for memory in &mut self.memories {
                     let RuleMemory { detector, quality, .. } = RuleMemory::new(&memory.rule);
@@ -399,6 +411,8 @@ impl TriggerState {
                 );
                 (high < reference - drop).then(|| format!("{said}; a drop of more than {} was awaited", percent(*drop)))
             }
+            TriggerKind::Drift => self.drifted.0.as_ref().map(|what| format!("the rows drift: {what}")),
+            TriggerKind::PredictionDrift => self.drifted.1.as_ref().map(|what| format!("the answers drift: {what}")),
             TriggerKind::Staleness { age } => {
                 let since = moment.champion_since?;
                 (now >= since.plus_micros(age.micros)).then(|| format!("the champion has served since {since}, longer than {age}"))

@@ -8,6 +8,9 @@ use crate::status::{PipelineStatus, Status, StruckStatus};
 /// Series of one pipeline that name who kept rows out and why; the rarer ones are added up as `other`.
 const REASONS_MAX: usize = 30;
 
+/// Features of one pipeline that have series of their own: those that moved most.
+const DRIFT_FEATURES_MAX: usize = 50;
+
 /// What kind of number a family holds.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -30,6 +33,7 @@ pub(crate) fn write(out: &mut String, status: &Status) {
     champions(out, status);
     rollouts(out, status);
     quality(out, status);
+    drift(out, status);
     data(out, status);
     work(out, status);
     plugins(out, status);
@@ -98,6 +102,26 @@ fn quality(out: &mut String, status: &Status) {
     let mut rows = family(out, "tidegate_quality_rows", Kind::Gauge, "Answered and labelled rows behind `tidegate_quality`.");
     for (model, count) in labelled {
         rows.series(&[("model", model)], count);
+    }
+}
+
+fn drift(out: &mut String, status: &Status) {
+    let shown = || {
+        let drifts = status.pipelines.iter().filter_map(|pipeline| pipeline.drift.as_ref().map(|drift| (pipeline.id.as_str(), drift)));
+        drifts.flat_map(|(model, drift)| drift.features.iter().take(DRIFT_FEATURES_MAX).map(move |feature| (model, feature)))
+    };
+    let mut effect =
+        family(out, "tidegate_drift_effect", Kind::Gauge, "How far a feature has moved, in its spreads; those that moved most.");
+    for (model, (feature, value, ..)) in shown() {
+        effect.series(&[("model", model), ("feature", feature)], value);
+    }
+    let mut usual = family(out, "tidegate_drift_effect_usual", Kind::Gauge, "What 99 of 100 windows without drift stay below.");
+    for (model, (feature, _, value, _)) in shown() {
+        usual.series(&[("model", model), ("feature", feature)], if value.is_finite() { *value } else { f64::MAX });
+    }
+    let mut drifts = family(out, "tidegate_drift", Kind::Gauge, "1 for a feature that drifts, 0 for any other.");
+    for (model, (feature, .., is)) in shown() {
+        drifts.series(&[("model", model), ("feature", feature)], u8::from(*is));
     }
 }
 

@@ -44,8 +44,8 @@ pub use ports::{
 pub use server::{Bound, Server};
 pub use settings::{BODY_BYTES_LARGE, ServeSettings};
 pub use status::{
-    ChampionStatus, DeadLetterStatus, EstimateStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RolloutStatus, RunStatus,
-    SettingsStatus, Status, StruckStatus,
+    ChampionStatus, DeadLetterStatus, DriftStatus, EstimateStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RolloutStatus,
+    RunStatus, SettingsStatus, Status, StruckStatus,
 };
 pub use token_file::TokenFile;
 pub use tokens::{Token, TokenRole, Tokens};

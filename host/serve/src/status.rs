@@ -69,6 +69,8 @@ pub struct PipelineStatus {
     pub rollout: Option<RolloutStatus>,
     /// What the newest answers seem to be worth, before their labels come.
     pub estimate: Option<EstimateStatus>,
+    /// What the newest window of rows says about drift.
+    pub drift: Option<DriftStatus>,
     /// Realised quality over time, oldest first.
     pub quality: Vec<QualityPoint>,
     /// Every move of the champion, oldest first.
@@ -137,6 +139,21 @@ pub struct RunStatus {
     pub waiting_rows: Option<u64>,
     /// Times the gate has looked.
     pub looks: u32,
+}
+
+/// What a window of rows says about drift.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DriftStatus {
+    /// Whose rows it was held against.
+    pub version: VersionNo,
+    /// Its rows.
+    pub rows: u64,
+    /// When it was looked at, on the pipeline's clock.
+    pub at: Timestamp,
+    /// What was found, as a sentence.
+    pub reason: String,
+    /// Features and answers, the one that moved most first: its name, how far it moved, what is usual, and whether it drifts.
+    pub features: Vec<(String, f64, f64, bool)>,
 }
 
 /// What answers seem to be worth whose labels have not come (CBPE).

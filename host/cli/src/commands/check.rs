@@ -162,6 +162,8 @@ fn trigger(trigger: &TriggerRule) -> String {
         TriggerKind::Error { detector } => format!("errors change ({})", detector.word()),
         TriggerKind::Quality { drop, .. } => format!("accuracy falls by more than {drop}"),
         TriggerKind::Estimate { drop } => format!("estimated accuracy falls by more than {drop}"),
+        TriggerKind::Drift => "rows drift".to_owned(),
+        TriggerKind::PredictionDrift => "answers drift".to_owned(),
         TriggerKind::Staleness { age } => format!("the champion is {age} old"),
         TriggerKind::Code => "cleaners change".to_owned(),
         TriggerKind::Webhook { name } => format!("webhook `{name}`"),

@@ -6,6 +6,7 @@ mod check;
 mod check_version;
 mod contract;
 mod dead_letter;
+mod drift;
 mod gate;
 mod gate_import;
 mod gc;
@@ -48,6 +49,7 @@ pub fn dispatch(arguments: &Arguments, terminal: &Terminal) -> Result<Exit, Fail
         Command::Import { folder, reason } => versions::import(global, folder, reason.as_deref(), terminal),
         Command::Export { version, folder } => versions::export(global, *version, folder, terminal),
         Command::Token(command) => token::token(global, command, terminal),
+        Command::Drift => drift::drift(global, terminal),
         Command::Quality => quality::quality(global, terminal),
         Command::Run { force } => run::run(global, *force, terminal),
         Command::Backtest(options) => replay::replay(global, options, terminal),

@@ -53,7 +53,11 @@ struct Told {
 }
 
 /// A value that the loop remembers.
-async fn kept<T: serde::de::DeserializeOwned + Default>(state: &StateFolder, pipeline: &PipelineId, key: &str) -> Result<T, Failure> {
+pub(super) async fn kept<T: serde::de::DeserializeOwned + Default>(
+    state: &StateFolder,
+    pipeline: &PipelineId,
+    key: &str,
+) -> Result<T, Failure> {
     let Some((_, bytes)) = state.meta.state(pipeline, key).await? else { return Ok(T::default()) };
     serde_json::from_slice(&bytes).map_err(|error| Failure::from(anyhow::Error::new(error).context(format!("could not read `{key}`"))))
 }

@@ -87,7 +87,11 @@ fn one(
         let mut settings = compose::settings(chosen, GateRows::Arriving, config.plugins.failures);
         settings.seed = Seed(seed);
         settings.ungated = options.no_gate;
-        if !settings.triggers.iter().any(|rule| matches!(rule.kind, TriggerKind::Estimate { .. })) {
+        let waits = |kind: fn(&TriggerKind) -> bool| settings.triggers.iter().any(|rule| kind(&rule.kind));
+        if !waits(|kind| matches!(kind, TriggerKind::Drift | TriggerKind::PredictionDrift)) {
+            settings.drift = None;
+        }
+        if !waits(|kind| matches!(kind, TriggerKind::Estimate { .. })) {
             // Nobody asks a backtest what it expected; it knows what came out.
             settings.estimate_rows = 0;
         }

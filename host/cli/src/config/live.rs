@@ -26,7 +26,7 @@ pub enum When {
 
 /// Every key of the file, with `*` for names that people give. What lies under a key goes with it. The limits of plugins are named by
 /// their own tables: those of one plugin are live, those that all share need a restart.
-pub const KEYS: [(&str, When); 56] = [
+pub const KEYS: [(&str, When); 59] = [
     ("backtest.seeds", When::Elsewhere),
     ("backtest.step_rows", When::Restart),
     ("backtest.warmup_share", When::Elsewhere),
@@ -38,6 +38,9 @@ pub const KEYS: [(&str, When); 56] = [
     ("pipeline.*.cleaners.plugin", When::Restart),
     ("pipeline.*.cleaners.serving", When::Live),
     ("pipeline.*.contract", When::Restart),
+    ("pipeline.*.drift.effect_min", When::Restart),
+    ("pipeline.*.drift.q", When::Restart),
+    ("pipeline.*.drift.window_rows", When::Restart),
     ("pipeline.*.estimate.window_rows", When::Restart),
     ("pipeline.*.evaluators.config", When::Live),
     ("pipeline.*.evaluators.plugin", When::Restart),
@@ -183,6 +186,7 @@ impl PipelineConfig {
             gate: file.gate.clone(),
             gate_rows: file.gate_rows,
             rollout: self.rollout.clone(),
+            drift: self.drift,
             estimate: self.estimate,
             span: file.span.clone(),
         }

@@ -10,6 +10,7 @@
 
 mod columns;
 mod contract;
+mod drift;
 mod estimate;
 mod files;
 mod gate;

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 use tidegate_pipeline::DamageBounds;
-use tidegate_policy::{Gate, TriggerKind, TriggerRule};
+use tidegate_policy::{DriftSettings, Gate, TriggerKind, TriggerRule};
 use tidegate_vocab::limits::ROWS_DROPPED_SHARE_MAX;
 use tidegate_vocab::{Contract, PipelineId, PluginName};
 
+use super::drift;
 use super::estimate::{self, EstimateConfig};
 use super::model::{self, ModelConfig};
 use super::rollout::{self, RolloutConfig};
@@ -41,6 +42,8 @@ pub struct PipelineConfig {
     pub gate_rows: Option<tidegate_policy::GateRows>,
     /// How a blessed version takes over traffic.
     pub rollout: Option<RolloutConfig>,
+    /// `drift`; `None` where it is not watched.
+    pub drift: Option<DriftSettings>,
     /// `estimate`.
     pub estimate: EstimateConfig,
     /// Where the file has it.
@@ -105,6 +108,12 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
     let gate = gate::gate(&section);
     let rows_given = section.section("gate").is_some_and(|table| table.has("rows"));
     let rollout = section.section("rollout").map(rollout::rollout);
+    let drift = drift::drift(&section);
+    let waits = |rule: &TriggerRule| matches!(rule.kind, TriggerKind::Drift | TriggerKind::PredictionDrift);
+    if drift.is_none() && triggers.iter().any(waits) {
+        let message = format!("`[{}.drift] window_rows` is 0, and a trigger waits for drift", section.path);
+        section.problem(section.place("drift"), message, "drift is not watched", Some("500 is usual".to_owned()));
+    }
     let estimate = estimate::estimate(&section);
     if estimate.window_rows == 0 && triggers.iter().any(|rule| matches!(rule.kind, TriggerKind::Estimate { .. })) {
         let message = format!("`[{}.estimate] window_rows` is 0, and a trigger waits for an estimate", section.path);
@@ -129,6 +138,7 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
         gate_rows: rows_given.then_some(gate.rows),
         gate,
         rollout,
+        drift,
         estimate,
         span,
     })

@@ -173,6 +173,8 @@ fn a_pipeline_is_whole() {
     assert_eq!(gate.rules[3].test, Test::RatioUpper { ratio_max: 1.1 });
     let slice = SliceRule { column: "visibility".into(), values: vec!["10.0".into()], rows_min: 100 };
     assert_eq!((&gate.slices, gate.rules[0].gain_max), (&vec![slice], Some(0.2)));
+    let drift = pipeline.drift.unwrap();
+    assert_eq!((drift.window_rows, drift.effect_min, drift.q), (400, 0.1, 0.05));
     assert_eq!(pipeline.estimate.window_rows, 500);
     let rollout = pipeline.rollout.as_ref().unwrap();
     assert_eq!((rollout.settings.shadow_requests, rollout.settings.agreement_min, rollout.answer_ms_max), (200, 0.5, 1_000));
@@ -310,6 +312,13 @@ fn values_out_of_bounds_say_what_was_expected_and_found() {
         "requests_max = 100",
         "`[pipeline.rain.rollout] requests_max` is 100, less than `burn_in`, which is 200",
         "100",
+        "",
+    );
+    check(
+        "window_rows = 400\n",
+        "window_rows = 299\n",
+        "`[pipeline.rain.drift] window_rows` is 299, of which nothing can be said",
+        "299",
         "",
     );
     check(

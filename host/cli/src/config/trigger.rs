@@ -8,8 +8,22 @@ use super::value::parse_duration_us;
 const ROWS_MAX: u64 = 1_000_000_000;
 /// Rows that a rule about quality keeps in memory.
 const QUALITY_ROWS_MAX: u64 = 100_000;
-const KINDS: [&str; 12] =
-    ["schedule", "volume", "growth", "watermark", "labels", "error", "quality", "estimate", "staleness", "code", "webhook", "manual"];
+const KINDS: [&str; 14] = [
+    "schedule",
+    "volume",
+    "growth",
+    "watermark",
+    "labels",
+    "error",
+    "quality",
+    "estimate",
+    "drift",
+    "prediction-drift",
+    "staleness",
+    "code",
+    "webhook",
+    "manual",
+];
 const DETECTORS: [(&str, Detector); 5] = [
     ("adwin", Detector::Adwin),
     ("ddm", Detector::Ddm),
@@ -42,6 +56,8 @@ pub(super) fn trigger(section: Section<'_>) -> Option<TriggerRule> {
         "error" => Some(error(&section)),
         "quality" => quality(&section),
         "estimate" => estimate(&section),
+        "drift" => Some(TriggerKind::Drift),
+        "prediction-drift" => Some(TriggerKind::PredictionDrift),
         "staleness" => {
             let age = needed_period(&section, "age", "how long a champion may serve", "age = \"90d\"");
             age.map(|age| TriggerKind::Staleness { age })

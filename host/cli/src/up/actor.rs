@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_model::Trained;
 use tidegate_pipeline::{
-    BACKOFF_MS, Backoff, Estimates, Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, Terms, clean_again,
-    drop_dead_letter, import, ingest_some, promote, readmit, release_plugin, retry_dead_letters, roll_back,
+    BACKOFF_MS, Backoff, DriftedWindow, Estimates, Event, Outcome, Pipeline, PipelineError, Replacement, SampleSize, SourceState, Terms,
+    clean_again, drop_dead_letter, import, ingest_some, promote, readmit, release_plugin, retry_dead_letters, roll_back,
 };
 use tidegate_policy::{Moment, outlook};
-use tidegate_serve::{EstimateStatus, Node};
+use tidegate_serve::{DriftStatus, EstimateStatus, Node};
 use tidegate_store::Upkeep;
 use tidegate_vocab::{Clock as _, RunId};
 use tokio::sync::{RwLock, mpsc, oneshot, watch};
@@ -391,6 +391,7 @@ impl Actor {
         let quality = state.quality.points();
         let (struck, dead_letters) = (pipeline.struck(), pipeline.dead_letters().clone());
         let rollout = self.rollout_status();
+        let drift = pipeline.drift().windows.last().map(drift_status);
         let estimate = estimate_status(pipeline.estimates());
         self.board.write(|live| {
             live.now = now;
@@ -402,6 +403,7 @@ impl Actor {
             live.progress = live.progress.filter(|_| pace.training.is_some());
             live.next = next;
             live.rollout = rollout;
+            live.drift = drift;
             live.estimate = estimate;
             live.chain = Some(pipeline.chain());
             live.components = components;
@@ -434,4 +436,11 @@ fn estimate_status(estimates: &Estimates) -> Option<EstimateStatus> {
         compared: score.distance.count,
         distance: (score.distance.count > 0).then_some(score.distance.mean),
     })
+}
+
+fn drift_status(window: &DriftedWindow) -> DriftStatus {
+    let looks = std::iter::once(&window.features).chain(&window.predictions);
+    let features = looks.flat_map(|look| look.features.iter().map(|of| (of.name.clone(), of.effect, of.usual, of.drifts)));
+    let (version, rows, at, reason) = (window.version, window.features.rows, window.at, window.reason());
+    DriftStatus { version, rows, at, reason, features: features.collect() }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate_pipeline::{DeadLetters, Struck};
 use tidegate_sandbox::Plugin;
-use tidegate_serve::{EstimateStatus, Node, Reload, RolloutStatus};
+use tidegate_serve::{DriftStatus, EstimateStatus, Node, Reload, RolloutStatus};
 use tidegate_vocab::{Digest, PluginName, QualityPoint, Timestamp};
 use tokio::sync::watch;
 
@@ -35,6 +35,8 @@ pub struct Live {
     pub next: Vec<String>,
     /// The version that is rolled out.
     pub rollout: Option<RolloutStatus>,
+    /// What the newest window of rows says about drift.
+    pub drift: Option<DriftStatus>,
     /// What the newest answers seem to be worth.
     pub estimate: Option<EstimateStatus>,
     /// Realised quality.
@@ -62,6 +64,7 @@ impl Default for Live {
             waiting_rows: None,
             next: Vec::new(),
             rollout: None,
+            drift: None,
             estimate: None,
             quality: Arc::default(),
             chain: None,

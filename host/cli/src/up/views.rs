@@ -123,6 +123,7 @@ impl HostViews {
             champion: None,
             run: None,
             rollout: live.rollout.clone(),
+            drift: live.drift.clone(),
             estimate: live.estimate.clone(),
             quality: live.quality.to_vec(),
             moves: Vec::new(),

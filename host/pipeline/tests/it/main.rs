@@ -4,6 +4,7 @@
 
 mod crashes;
 mod data_life;
+mod drift;
 mod estimates;
 mod failures;
 mod lags;

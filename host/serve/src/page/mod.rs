@@ -68,6 +68,7 @@ fn parts(status: &Status, pipeline: &PipelineStatus) -> Vec<(&'static str, Marku
         ("accuracy", heading("Accuracy over time", chart::chart(pipeline))),
         ("work", summary::work(pipeline)),
         ("decisions", decisions::decisions(&pipeline.decisions)),
+        ("drift", summary::drift(pipeline)),
         ("rows", summary::rows(pipeline)),
         ("plugins", plugins::plugins(&status.plugins, Some(pipeline.id.as_str()))),
         ("settings", settings::settings(&status.settings)),

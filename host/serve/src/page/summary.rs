@@ -139,6 +139,26 @@ fn rolled_out(rollout: &RolloutStatus) -> Markup {
     }
 }
 
+/// What has moved away from the rows that the champion learned from; nothing before a window is whole.
+pub(super) fn drift(pipeline: &PipelineStatus) -> Markup {
+    let Some(drift) = &pipeline.drift else { return html! {} };
+    html! {
+        h2 { "Drift" }
+        p class="note" { (sentence(&drift.reason)) " Looked at " (instant(drift.at)) ", against the rows of " (drift.version) "." }
+        @let drifting: Vec<_> = drift.features.iter().filter(|(.., drifts)| *drifts).take(REASONS_MAX).collect();
+        @if !drifting.is_empty() {
+            table {
+                thead { tr { th scope="col" { "Feature" } th scope="col" class="n" { "Moved by" } th scope="col" class="n" { "Usual up to" } } }
+                tbody {
+                    @for (name, effect, usual, _) in drifting {
+                        tr { td { code { (name) } } td class="n" { (format!("{effect:.2}")) } td class="n" { (format!("{usual:.2}")) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Rows, and those kept out of the dataset.
 pub(super) fn rows(pipeline: &PipelineStatus) -> Markup {
     let kept_out: u64 = pipeline.quarantined.iter().map(|(_, _, rows)| rows).sum();

@@ -1,7 +1,8 @@
 //! A state of the host with something in every place.
 
 use tidegate_serve::{
-    ChampionStatus, EstimateStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RolloutStatus, RunStatus, SettingsStatus, Status,
+    ChampionStatus, DriftStatus, EstimateStatus, Move, Node, PipelineStatus, PluginStatus, Reload, RolloutStatus, RunStatus,
+    SettingsStatus, Status,
 };
 use tidegate_vocab::{DecidedBy, Decision, DecisionKind, QualityPoint, RuleVerdict, RunId, Timestamp, Verdict, VersionNo};
 
@@ -119,6 +120,7 @@ pub fn pipeline(name: &str) -> PipelineStatus {
             looks: 2,
         }),
         rollout: Some(rollout()),
+        drift: Some(drift()),
         estimate: Some(EstimateStatus {
             version: VersionNo(3),
             rows: 500,
@@ -212,5 +214,15 @@ fn rollout() -> RolloutStatus {
         requests: 412,
         requests_needed: 1_482,
         reason: "continues: 412 of 1,482 requests an arm in step 2 of 4".into(),
+    }
+}
+
+fn drift() -> DriftStatus {
+    DriftStatus {
+        version: VersionNo(3),
+        rows: 500,
+        at: days_ago(1),
+        reason: "1 of 3 features, over 500 rows, moved in 2 of the last 3 windows: `wind` by 0.42 (usual up to 0.13)".into(),
+        features: vec![("wind".into(), 0.42, 0.13, true), ("swell".into(), 0.05, 0.12, false)],
     }
 }
