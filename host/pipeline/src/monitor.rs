@@ -17,7 +17,7 @@ use tidegate_vocab::{Alias, Batch, LoggedPrediction, RowColumns, Timestamp, Traf
 
 use crate::drift::DriftNews;
 use crate::judge::label_classes;
-use crate::{DriftedWindow, Estimates, LoopState, Outcome, Pipeline, PipelineError, RolloutBook};
+use crate::{DriftBook, DriftReferences, DriftedWindow, Estimates, LoopState, Outcome, Pipeline, PipelineError, RolloutBook};
 
 /// Rows scored in one step, so that memory stays flat after a long backlog.
 const SCORE_ROWS_MAX: u64 = 65_536;
@@ -47,6 +47,15 @@ pub struct ScoredRow {
 struct Seen {
     rollouts: RolloutBook,
     estimates: Estimates,
+    drift: DriftBook,
+}
+
+/// What of it did change.
+struct Changed {
+    rollouts: Option<RolloutBook>,
+    estimates: Option<Estimates>,
+    drift: Option<DriftBook>,
+    references: Option<DriftReferences>,
 }
 
 impl Pipeline {
@@ -63,11 +72,10 @@ impl Pipeline {
         if self.served == 0 {
             self.served = self.stores.feedback.prediction_count(&self.settings.id).await?;
         }
-        let mut seen = Seen { rollouts: (*self.rollouts).clone(), estimates: (*self.estimates).clone() };
+        let mut seen = Seen { rollouts: (*self.rollouts).clone(), estimates: (*self.estimates).clone(), drift: (*self.drift).clone() };
         // Before the labels of the same rows are looked at, or they would be known before anything was expected of them.
         self.estimate(&mut seen.estimates, &mut state.triggers).await?;
-        let mut drift = (*self.drift).clone();
-        let DriftNews { references, turned } = self.watch_drift(&mut drift, &mut state.triggers).await?;
+        let DriftNews { references, turned } = self.watch_drift(&mut seen.drift, &mut state.triggers).await?;
         let mut writes: Vec<Write> = turned.iter().map(DriftedWindow::line).collect();
         loop {
             let (scored, next_row) = self.score_matured(state.observed_row).await?;
@@ -83,22 +91,8 @@ impl Pipeline {
         let busy = self.stores.meta.open_run(&self.settings.id).await?.is_some() || seen.rollouts.open.is_some();
         let moment = self.moment().await?;
         let due = due(&self.settings.triggers, &mut state.triggers, &moment).filter(|_| !busy);
-        let Seen { rollouts, estimates } = seen;
-        let rollouts = (rollouts != *self.rollouts).then_some(rollouts);
-        let estimates = (estimates != *self.estimates).then_some(estimates);
-        if let Some(rollouts) = &rollouts {
-            writes.push(self.rollouts.write(rollouts)?);
-        }
-        if let Some(estimates) = &estimates {
-            writes.push(self.estimates.write(estimates)?);
-        }
-        let drift = (drift != *self.drift).then_some(drift);
-        if let Some(drift) = &drift {
-            writes.push(self.drift.write(drift)?);
-        }
-        if let Some(references) = &references {
-            writes.push(self.drift_references.write(references)?);
-        }
+        let changed = self.changed(seen, references);
+        self.write_changed(&changed, &mut writes)?;
         let outcome = match due {
             Some(due) => {
                 self.start_run(state, due.reason, false, writes).await?;
@@ -111,23 +105,40 @@ impl Pipeline {
                 Outcome::Nothing
             }
         };
-        if let Some(rollouts) = rollouts {
-            self.rollouts.committed(rollouts);
-        }
-        if let Some(estimates) = estimates {
-            self.estimates.committed(estimates);
-        }
-        if let Some(references) = references {
-            self.drift_references.committed(references);
-        }
-        if let Some(drift) = drift {
-            self.drift.committed(drift);
-        }
+        self.took_in(changed);
         if !turned.is_empty() {
             turned.iter().for_each(|window| self.alert_drift(window));
             self.send_alerts().await;
         }
         Ok(outcome)
+    }
+
+    fn changed(&self, seen: Seen, references: Option<DriftReferences>) -> Changed {
+        let Seen { rollouts, estimates, drift } = seen;
+        Changed {
+            rollouts: (rollouts != *self.rollouts).then_some(rollouts),
+            estimates: (estimates != *self.estimates).then_some(estimates),
+            drift: (drift != *self.drift).then_some(drift),
+            references,
+        }
+    }
+
+    fn write_changed(&self, changed: &Changed, writes: &mut Vec<Write>) -> Result<(), PipelineError> {
+        let Changed { rollouts, estimates, drift, references } = changed;
+        writes.extend(rollouts.as_ref().map(|book| self.rollouts.write(book)).transpose()?);
+        writes.extend(estimates.as_ref().map(|book| self.estimates.write(book)).transpose()?);
+        writes.extend(drift.as_ref().map(|book| self.drift.write(book)).transpose()?);
+        writes.extend(references.as_ref().map(|book| self.drift_references.write(book)).transpose()?);
+        Ok(())
+    }
+
+    /// The commit with what changed holds.
+    fn took_in(&mut self, changed: Changed) {
+        let Changed { rollouts, estimates, drift, references } = changed;
+        rollouts.into_iter().for_each(|book| self.rollouts.committed(book));
+        estimates.into_iter().for_each(|book| self.estimates.committed(book));
+        drift.into_iter().for_each(|book| self.drift.committed(book));
+        references.into_iter().for_each(|book| self.drift_references.committed(book));
     }
 
     /// What triggers ask about besides what they have seen.

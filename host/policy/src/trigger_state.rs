@@ -76,6 +76,23 @@ pub struct QualityEstimate {
     pub rows: u64,
 }
 
+impl QualityEstimate {
+    /// Why an estimate is worth a run; `None` while it is not beyond its band by more than `drop`.
+    fn fell(&self, drop: f64) -> Option<String> {
+        let QualityEstimate { accuracy, reference, rows } = self;
+        let (low, high) = accuracy.band;
+        let said = format!(
+            "accuracy is estimated at {} ({} to {}) over the newest {} rows and was {} when the champion was judged",
+            percent(accuracy.value),
+            percent(low),
+            percent(high),
+            count(*rows),
+            percent(*reference)
+        );
+        (high < reference - drop).then(|| format!("{said}; a drop of more than {} was awaited", percent(drop)))
+    }
+}
+
 fn is_nothing(drifted: &(Option<String>, Option<String>)) -> bool {
     drifted.0.is_none() && drifted.1.is_none()
 }
@@ -398,19 +415,7 @@ impl TriggerState {
                 );
                 (found.at_least > *drop).then(|| format!("{said}, by {least} at least; more than {} was awaited", percent(*drop)))
             }
-            TriggerKind::Estimate { drop } => {
-                let QualityEstimate { accuracy, reference, rows } = self.estimated?;
-                let (low, high) = accuracy.band;
-                let said = format!(
-                    "accuracy is estimated at {} ({} to {}) over the newest {} rows and was {} when the champion was judged",
-                    percent(accuracy.value),
-                    percent(low),
-                    percent(high),
-                    count(rows),
-                    percent(reference)
-                );
-                (high < reference - drop).then(|| format!("{said}; a drop of more than {} was awaited", percent(*drop)))
-            }
+            TriggerKind::Estimate { drop } => self.estimated?.fell(*drop),
             TriggerKind::Drift => self.drifted.0.as_ref().map(|what| format!("the rows drift: {what}")),
             TriggerKind::PredictionDrift => self.drifted.1.as_ref().map(|what| format!("the answers drift: {what}")),
             TriggerKind::Staleness { age } => {

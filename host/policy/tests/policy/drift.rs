@@ -1,5 +1,7 @@
 //! Drift as tables: rows in, what moved and the sentence out; what is refused; and how often it is wrong.
 
+#![expect(clippy::unwrap_used, reason = "a look that finds nothing should fail its test")]
+
 use proptest::prelude::*;
 use tidegate_policy::{DriftColumn, DriftReference, DriftSettings, DriftState, DriftWindow, normal_quantile, wasserstein};
 use tidegate_vocab::Seed;

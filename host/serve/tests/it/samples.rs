@@ -121,15 +121,7 @@ pub fn pipeline(name: &str) -> PipelineStatus {
         }),
         rollout: Some(rollout()),
         drift: Some(drift()),
-        estimate: Some(EstimateStatus {
-            version: VersionNo(3),
-            rows: 500,
-            accuracy: 0.7612,
-            band: (0.7041, 0.8183),
-            reference: 0.7825,
-            compared: 7,
-            distance: Some(0.0121),
-        }),
+        estimate: Some(estimate()),
         quality: (0..60).map(quality).collect(),
         moves: vec![
             Move { at: days_ago(290), row: Some(1_200), from: None, to: VersionNo(1), is_rollback: false },
@@ -224,5 +216,17 @@ fn drift() -> DriftStatus {
         at: days_ago(1),
         reason: "1 of 3 features, over 500 rows, moved in 2 of the last 3 windows: `wind` by 0.42 (usual up to 0.13)".into(),
         features: vec![("wind".into(), 0.42, 0.13, true), ("swell".into(), 0.05, 0.12, false)],
+    }
+}
+
+fn estimate() -> EstimateStatus {
+    EstimateStatus {
+        version: VersionNo(3),
+        rows: 500,
+        accuracy: 0.7612,
+        band: (0.7041, 0.8183),
+        reference: 0.7825,
+        compared: 7,
+        distance: Some(0.0121),
     }
 }
