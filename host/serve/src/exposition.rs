@@ -115,7 +115,7 @@ fn drift(out: &mut String, status: &Status) {
     for (model, (feature, value, ..)) in shown() {
         effect.series(&[("model", model), ("feature", feature)], value);
     }
-    let mut usual = family(out, "tidegate_drift_effect_usual", Kind::Gauge, "What 99 of 100 windows without drift stay below.");
+    let mut usual = family(out, "tidegate_drift_effect_threshold", Kind::Gauge, "What 99 of 100 windows without drift stay below.");
     for (model, (feature, _, value, _)) in shown() {
         usual.series(&[("model", model), ("feature", feature)], if value.is_finite() { *value } else { f64::MAX });
     }

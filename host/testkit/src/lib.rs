@@ -19,6 +19,9 @@ use rand_chacha::ChaCha8Rng;
 use tidegate_vocab::Seed;
 
 /// The generator of a test: the same seed gives the same numbers on every platform.
-pub fn seeded_rng(seed: u64) -> ChaCha8Rng {
+pub fn seeded_rng(seed: u64) -> SeededRng {
     Seed(seed).rng("testkit")
 }
+
+/// The generator of [`seeded_rng`].
+pub type SeededRng = ChaCha8Rng;

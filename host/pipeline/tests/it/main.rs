@@ -11,5 +11,6 @@ mod lags;
 mod loop_;
 mod rollout;
 mod scripted;
+mod simulation;
 mod state;
 mod terms;

@@ -27,7 +27,7 @@ async fn the_page_shows_who_serves_and_why_without_a_script() {
         "-0.0110 to 0.0270",
         "operator ada",
         "range:wind",
-        "moved in 2 of the last 3 windows: `wind` by 0.42 (usual up to 0.13). Looked at ",
+        "moved in 2 of the last 3 windows: <code>wind</code> by 0.42 (usual up to 0.13). Looked at ",
         "<td><code>wind</code></td><td class=\"n\">0.42</td><td class=\"n\">0.13</td>",
         "70.4 to 81.8 %, the newest 500 rows; 78.2 % when v3 was judged",
         "off by 1.2 points on average, over 7 estimates",
