@@ -127,9 +127,15 @@ fn fits(model: &Model, contract: &Contract) -> Result<(), String> {
     if manifest.classes != contract.label.classes {
         return Err(format!("its classes are {:?}, the contract's are {:?}", manifest.classes, contract.label.classes));
     }
+    // What it sees of earlier rows is made of the contract's columns, and is none of them.
+    let lags = &manifest.spec.lags;
+    if let Some(issue) = lags.issue_with(contract) {
+        return Err(format!("it sees earlier rows by `{}`: expected {}, found {}", issue.key, issue.expected, issue.found));
+    }
+    let seen = lags.extend(contract);
     for feature in &manifest.preprocessing.columns {
         let name = feature.name();
-        let Some(column) = contract.columns.iter().find(|column| column.name == name) else {
+        let Some(column) = seen.columns.iter().find(|column| column.name == name) else {
             return Err(format!("it needs the column `{name}`, which the contract does not have"));
         };
         if column.dtype != feature.dtype() {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use rand::RngExt as _;
 use tidegate_model::{Lags, TrainError};
-use tidegate_pipeline::{Backtest, BacktestSettings, PipelineError, Silent, backtest};
+use tidegate_pipeline::{Backtest, BacktestSettings, Pipeline, PipelineError, Silent, backtest, import, ingest_all, run_once};
 use tidegate_policy::GateRows;
+use tidegate_store::{Blobs as _, MetaStore as _};
 use tidegate_testkit::MemoryStore;
-use tidegate_vocab::{Seed, SimulatedClock, TimeUnit, Timestamp};
+use tidegate_vocab::{Seed, SimulatedClock, TimeUnit, Timestamp, VersionNo};
 
 use crate::scripted::{History, ORIGIN_US, plugins, settings, stores};
 
@@ -75,4 +76,24 @@ async fn lags_of_a_column_that_is_no_feature_end_the_run() {
     let failed = replay(&history(|a, row| a[row] > 0.0), unknown, 1).await.unwrap_err();
     let PipelineError::Train { source: TrainError::Spec { issues } } = &failed else { panic!("{failed}") };
     assert_eq!(issues[0].to_string(), "`lags.columns` is `c`; expected features of the contract (a, b)");
+}
+
+/// What a version sees of earlier rows is in no contract, and needs not be there when it comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_version_that_sees_earlier_rows_makes_the_round_trip() {
+    let history = history(|a, row| row > 0 && a[row - 1] > 0.0);
+    let store = Arc::new(MemoryStore::new());
+    let clock = Arc::new(SimulatedClock::new(Timestamp(i64::MAX / 4)));
+    let stores = stores(&store, Arc::clone(&clock) as _).await;
+    let mut settings = settings(1, GateRows::Arriving);
+    (settings.ungated, settings.model.lags) = (true, lags(&[1], &[]));
+    let mut pipeline = Pipeline::open(settings, plugins(&history), stores, Box::new(Silent)).await.unwrap();
+    ingest_all(&mut pipeline).await.unwrap();
+    run_once(&mut pipeline, Some("ada")).await.unwrap();
+    let id = "test".parse().unwrap();
+    let first = store.versions(&id).await.unwrap().remove(0);
+    let blob = async |digest| store.get(digest).await.unwrap();
+    let (weights, manifest) = (blob(&first.weights).await, blob(&first.manifest).await);
+    let decision = import(&mut pipeline, weights, manifest, "ada", "there and back").await.unwrap();
+    assert_eq!((decision.version, decision.parent), (VersionNo(2), Some(VersionNo(1))));
 }
