@@ -4,6 +4,7 @@
 //! filling, so that memory stays flat and a restart goes on in the middle of one. The same is done for what the champion answers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _};
 use arrow::datatypes::{DataType, Float64Type};
@@ -15,6 +16,7 @@ use tidegate_store::Write;
 use tidegate_vocab::{Batch, DType, Role, Timestamp, VersionNo};
 
 use crate::monitor::row_numbers;
+use crate::run::chain_text;
 use crate::{Pipeline, PipelineError};
 
 /// The names of the books in the store. References are large and change seldom.
@@ -57,7 +59,7 @@ struct Filling {
 #[derive(Default)]
 pub(crate) struct DriftNews {
     /// Another champion's rows.
-    pub references: Option<DriftReferences>,
+    pub references: Option<Arc<DriftReferences>>,
     /// Windows with which drift began or ended.
     pub turned: Vec<DriftedWindow>,
 }
@@ -79,16 +81,23 @@ pub struct DriftedWindow {
 
 impl Pipeline {
     /// Counts rows that have come, and looks at each window that is whole.
-    pub(crate) async fn watch_drift(&mut self, book: &mut DriftBook, triggers: &mut TriggerState) -> Result<DriftNews, PipelineError> {
+    pub(crate) async fn watch_drift(&mut self, book: &mut Arc<DriftBook>, triggers: &mut TriggerState) -> Result<DriftNews, PipelineError> {
         let mut news = DriftNews::default();
         let Some(settings) = self.settings.drift else { return Ok(news) };
         let Some((_, champion)) = self.state.serving_from.last().copied() else { return Ok(news) };
+        if book.version == Some(champion) && book.next_row >= self.rows_cleaned {
+            return Ok(news);
+        }
+        let book = Arc::make_mut(book);
         if book.version != Some(champion) {
             let (references, fresh) = self.references(champion, settings).await?;
             *book = DriftBook { windows: std::mem::take(&mut book.windows), ..fresh };
-            news.references = Some(references);
+            news.references = Some(Arc::new(references));
         }
-        let references = news.references.clone().unwrap_or_else(|| (*self.drift_references).clone());
+        let references = news.references.clone().unwrap_or_else(|| self.drift_references.draft());
+        if references.features.is_none() {
+            book.next_row = self.rows_cleaned;
+        }
         while book.next_row < self.rows_cleaned {
             let room = settings.window_rows.saturating_sub(book.filling.features.rows()).max(1);
             let to = self.rows_cleaned.min(book.next_row.saturating_add(room));
@@ -115,16 +124,27 @@ impl Pipeline {
             None => None,
         };
         let Some(rows) = rows.filter(|rows| rows.row_count() > 0) else {
-            let refused = BTreeMap::from([("all".to_owned(), format!("the rows that {version} learned from are not there"))]);
+            let refused =
+                BTreeMap::from([("all".to_owned(), format!("needs the rows that {version} learned from, and they are not there"))]);
             return Ok((none, DriftBook { refused, ..fresh }));
         };
         let owned = columns(&rows);
         let features = reference(&owned, settings);
-        let refused = features.refused.iter().cloned().collect();
+        let mut refused: BTreeMap<String, String> = features.refused.iter().cloned().collect();
         // A version that sees earlier rows, which are gone, cannot be asked about these; its features are watched all the same.
         let predictions = match self.answers(version, &rows).await {
-            Ok(answers) => Some(reference(&self.probabilities(&answers.probabilities), settings)),
-            Err(_) => None,
+            Ok(answers) => {
+                let predictions = reference(&self.probabilities(&answers.probabilities), settings);
+                refused.extend(predictions.refused.iter().cloned());
+                Some(predictions)
+            }
+            Err(error) => {
+                refused.insert(
+                    "predictions".to_owned(),
+                    format!("needs what {version} answers to the rows that it learned from: {}", chain_text(&error)),
+                );
+                None
+            }
         };
         let next_row = record.trained_until_row.min(self.rows_cleaned);
         Ok((DriftReferences { version: Some(version), features: Some(features), predictions }, DriftBook { refused, next_row, ..fresh }))
@@ -163,9 +183,7 @@ impl Pipeline {
         let before = book.windows.last().filter(|last| last.version == version).is_some_and(DriftedWindow::drifts);
         let window = DriftedWindow { version, rows, at: self.now(), features, predictions };
         let turned = (window.drifts() != before).then(|| window.clone());
-        book.windows.push(window);
-        let over = book.windows.len().saturating_sub(WINDOWS_MAX);
-        book.windows.drain(..over);
+        book.keep(window);
         turned
     }
 
@@ -179,6 +197,20 @@ impl Pipeline {
     /// What is known of drift.
     pub fn drift(&self) -> &DriftBook {
         &self.drift
+    }
+}
+
+impl DriftBook {
+    /// Adds a window. Every feature is told of the newest alone, and of those before it only what moved: the book is written whenever
+    /// rows come.
+    fn keep(&mut self, window: DriftedWindow) {
+        if let Some(last) = self.windows.last_mut() {
+            let looks = std::iter::once(&mut last.features).chain(&mut last.predictions);
+            looks.for_each(|look| look.features.retain(|feature| feature.moved));
+        }
+        self.windows.push(window);
+        let over = self.windows.len().saturating_sub(WINDOWS_MAX);
+        self.windows.drain(..over);
     }
 }
 

@@ -3,6 +3,8 @@
 //! A version is calibrated on the rows that judged it. From then on each window of rows has an estimate with a band as soon as its rows
 //! are there, and beside it what came out as labels arrive. The estimate may start a run; it never decides about a version.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tidegate_policy::{Calibrate, Cbpe, EstimateScore, Estimated, QualityEstimate, ScoredRows, TriggerState};
 use tidegate_vocab::{Batch, Timestamp, VersionNo};
@@ -89,12 +91,15 @@ impl Fitted {
 }
 
 impl Estimates {
-    /// Notes what calibrates a version that may serve from here on.
-    pub(crate) fn learn(&mut self, fitted: Fitted) {
+    /// Notes what calibrates a version that may serve from here on. Of too many, the oldest goes that is not the champion's: versions
+    /// that were taken back must not push out the one that serves.
+    pub(crate) fn learn(&mut self, fitted: Fitted, champion: Option<VersionNo>) {
         self.fitted.retain(|known| known.version != fitted.version);
         self.fitted.push(fitted);
-        let over = self.fitted.len().saturating_sub(FITTED_MAX);
-        self.fitted.drain(..over);
+        while self.fitted.len() > FITTED_MAX {
+            let oldest = self.fitted.iter().position(|known| Some(known.version) != champion);
+            self.fitted.remove(oldest.unwrap_or(0));
+        }
     }
 
     /// Adds a version's answers to rows that end before `end_row` to the window that is filling.
@@ -128,9 +133,6 @@ impl Estimates {
 
     /// Notes what came out.
     pub(crate) fn matured(&mut self, scored: &[ScoredRow], window_rows: u64) {
-        if window_rows == 0 {
-            return;
-        }
         for row in scored {
             let (Some(number), Some(truth), Some(predicted)) = (row.row, row.truth, row.predicted) else { continue };
             let after = self.windows.partition_point(|window| window.rows.0 <= number);
@@ -154,13 +156,14 @@ impl Estimates {
 
 impl Pipeline {
     /// Estimates rows that have come since the last time.
-    pub(crate) async fn estimate(&mut self, estimates: &mut Estimates, triggers: &mut TriggerState) -> Result<(), PipelineError> {
+    pub(crate) async fn estimate(&mut self, estimates: &mut Arc<Estimates>, triggers: &mut TriggerState) -> Result<(), PipelineError> {
         let window_rows = self.settings.estimate_rows;
-        if window_rows == 0 {
+        if window_rows == 0 || estimates.estimated_row >= self.rows_cleaned {
             return Ok(());
         }
+        let estimates = Arc::make_mut(estimates);
         if estimates.fitted.is_empty() {
-            estimates.estimated_row = estimates.estimated_row.max(self.rows_cleaned);
+            estimates.estimated_row = self.rows_cleaned;
             return Ok(());
         }
         while estimates.estimated_row < self.rows_cleaned {
@@ -236,7 +239,7 @@ mod tests {
     #[test]
     fn windows_fill_across_steps_and_break_at_another_version() {
         let mut estimates = Estimates::default();
-        (1..=2).for_each(|version| estimates.learn(fitted(version)));
+        (1..=2).for_each(|version| estimates.learn(fitted(version), None));
         let mut add = |version: u32, rows: std::ops::Range<u64>| {
             let count = (rows.end - rows.start) as usize;
             estimates.add(VersionNo(version), &numbers(rows), &answers(count, 0.8), 2, 100, Timestamp(7));
@@ -256,7 +259,7 @@ mod tests {
     #[test]
     fn an_estimate_is_compared_once_its_labels_have_come() {
         let mut estimates = Estimates::default();
-        estimates.learn(fitted(1));
+        estimates.learn(fitted(1), None);
         estimates.add(VersionNo(1), &numbers(0..150), &answers(150, 0.8), 2, 100, Timestamp(7));
         estimates.matured(&scored(0..89, 1, true), 100);
         assert_eq!((estimates.windows[0].realised(), estimates.score.error.count), (Some(1.0), 0), "too few of them");
@@ -272,8 +275,8 @@ mod tests {
     #[test]
     fn what_is_remembered_has_a_bound() {
         let mut estimates = Estimates::default();
-        (1..=9).for_each(|version| estimates.learn(fitted(version)));
-        assert_eq!(estimates.fitted.iter().map(|fitted| fitted.version.0).collect::<Vec<_>>(), [6, 7, 8, 9]);
+        (1..=9).for_each(|version| estimates.learn(fitted(version), Some(VersionNo(2))));
+        assert_eq!(estimates.fitted.iter().map(|fitted| fitted.version.0).collect::<Vec<_>>(), [2, 7, 8, 9], "the champion's stays");
         estimates.add(VersionNo(9), &numbers(0..1_000), &answers(1_000, 0.8), 2, 2, Timestamp(7));
         assert_eq!((estimates.windows.len(), estimates.windows[0].rows), (WINDOWS_MAX, (520, 522)));
         assert!(Fitted::of(VersionNo(1), &answers(99, 0.8), &[0; 99], 2).is_none());

@@ -12,7 +12,7 @@ use tidegate_vocab::{
     VersionState,
 };
 
-use crate::estimates::Fitted;
+use crate::estimates::{Estimates, Fitted};
 use crate::{Outcome, Pipeline, PipelineError, StoredTerms};
 
 /// Rows of a judged batch whose answers are timed, one by one: enough for a 99th percentile.
@@ -110,19 +110,27 @@ impl Pipeline {
             rules: verdict.rules.clone(),
         };
         if verdict.awaits_approval {
-            return self.await_approval(run, version, decision).await;
+            return self.await_approval(run, version, decision, fitted).await;
         }
         self.decide(run, version, decision, was_superior(&verdict), fitted).await
     }
 
     /// Commits a decision to which an operator has to agree: the run has done its part, and the version waits.
-    async fn await_approval(&mut self, run: Run, version: ModelVersion, decision: Decision) -> Result<Outcome, PipelineError> {
+    async fn await_approval(
+        &mut self,
+        run: Run,
+        version: ModelVersion,
+        decision: Decision,
+        fitted: Option<Fitted>,
+    ) -> Result<Outcome, PipelineError> {
         let mut state = self.state.clone();
         state.triggers.run_finished(self.now(), Some(decision.kind));
         let next = Run { state: RunState::Done, looks: decision.look, decision: Some(decision.kind), ..run.clone() };
         let waits = Write::VersionState { version: version.number, expected: version.state, to: VersionState::AwaitingApproval };
-        let writes = vec![Write::Decision(decision.clone()), waits, Write::Run { expected: run.state, run: next.clone() }];
+        let mut writes = vec![Write::Decision(decision.clone()), waits, Write::Run { expected: run.state, run: next.clone() }];
+        let estimates = self.learned(fitted, decision.parent, &mut writes)?;
         self.commit(state, writes).await?;
+        estimates.into_iter().for_each(|estimates| self.estimates.committed(estimates));
         self.observer.run(&next, self.rows_total);
         self.observer.decided(&decision, self.rows_total);
         self.alert_approval(&decision).await;
@@ -152,14 +160,8 @@ impl Pipeline {
             writes.extend(blessed);
             book
         });
-        let estimates = fitted.filter(|_| decision.kind == DecisionKind::Promote).map(|fitted| {
-            let mut estimates = (*self.estimates).clone();
-            estimates.learn(fitted);
-            estimates
-        });
-        if let Some(estimates) = &estimates {
-            writes.push(self.estimates.write(estimates)?);
-        }
+        let fitted = fitted.filter(|_| decision.kind == DecisionKind::Promote);
+        let estimates = self.learned(fitted, decision.parent, &mut writes)?;
         match decision.kind {
             // It serves at the end of its rollout, and not before.
             DecisionKind::Promote if book.is_some() => {}
@@ -182,9 +184,7 @@ impl Pipeline {
         writes.push(Write::Run { expected: run.state, run: next.clone() });
         self.commit(state, writes).await?;
         self.observer.run(&next, self.rows_total);
-        if let Some(estimates) = estimates {
-            self.estimates.committed(estimates);
-        }
+        estimates.into_iter().for_each(|estimates| self.estimates.committed(estimates));
         match book {
             Some(book) => self.rollouts.committed(book),
             None => {
@@ -193,6 +193,20 @@ impl Pipeline {
             }
         }
         Ok(Outcome::Moved)
+    }
+
+    /// The estimates with what calibrates a version that may serve; the write that goes with them is added.
+    fn learned(
+        &self,
+        fitted: Option<Fitted>,
+        champion: Option<VersionNo>,
+        writes: &mut Vec<Write>,
+    ) -> Result<Option<Arc<Estimates>>, PipelineError> {
+        let Some(fitted) = fitted else { return Ok(None) };
+        let mut estimates = self.estimates.draft();
+        Arc::make_mut(&mut estimates).learn(fitted, champion);
+        writes.push(self.estimates.write(&estimates)?);
+        Ok(Some(estimates))
     }
 
     /// The terms of the challenger and of everyone that a rule compares it with, on the same rows.

@@ -1,4 +1,8 @@
 //! A piece of the loop's memory in the store: its value and the revision that a commit has to name.
+//!
+//! Whoever may change it works on a draft, which costs nothing until it is written to ([`Arc::make_mut`]): most looks change nothing.
+
+use std::sync::Arc;
 
 use serde::{Serialize, de::DeserializeOwned};
 use tidegate_store::{MetaStore, Write};
@@ -11,22 +15,35 @@ use crate::PipelineError;
 pub(crate) struct Kept<T> {
     key: &'static str,
     revision: Option<u64>,
-    value: T,
+    value: Arc<T>,
 }
 
-impl<T: Serialize + DeserializeOwned + Default> Kept<T> {
+impl<T: Serialize + DeserializeOwned + Default + PartialEq> Kept<T> {
     /// What is there; the default before the first commit.
     pub(crate) async fn of(meta: &dyn MetaStore, pipeline: &PipelineId, key: &'static str) -> Result<Kept<T>, PipelineError> {
         let Some((revision, bytes)) = meta.state(pipeline, key).await? else {
-            return Ok(Kept { key, revision: None, value: T::default() });
+            return Ok(Kept { key, revision: None, value: Arc::default() });
         };
-        let value = serde_json::from_slice(&bytes).map_err(|source| PipelineError::ReadState { source })?;
-        Ok(Kept { key, revision: Some(revision), value })
+        let value: T = serde_json::from_slice(&bytes).map_err(|source| PipelineError::ReadState { source })?;
+        Ok(Kept { key, revision: Some(revision), value: Arc::new(value) })
     }
 
     /// The value alone, for whoever only reads.
-    pub(crate) fn into_value(self) -> T {
-        self.value
+    pub(crate) fn into_value(self) -> T
+    where
+        T: Clone,
+    {
+        Arc::unwrap_or_clone(self.value)
+    }
+
+    /// A draft of what may take its place.
+    pub(crate) fn draft(&self) -> Arc<T> {
+        Arc::clone(&self.value)
+    }
+
+    /// The draft, if it differs from what is there.
+    pub(crate) fn changed(&self, draft: Arc<T>) -> Option<Arc<T>> {
+        (!Arc::ptr_eq(&self.value, &draft) && self.value != draft).then_some(draft)
     }
 
     /// The write that puts `value` in the place of what is there.
@@ -36,9 +53,9 @@ impl<T: Serialize + DeserializeOwned + Default> Kept<T> {
     }
 
     /// Notes that the commit with that write holds.
-    pub(crate) fn committed(&mut self, value: T) {
+    pub(crate) fn committed(&mut self, value: impl Into<Arc<T>>) {
         self.revision = Some(self.revision.map_or(1, |revision| revision + 1));
-        self.value = value;
+        self.value = value.into();
     }
 }
 

@@ -7,6 +7,7 @@
 //! Nothing of this is stored: which version served from which row on, which rows and labels have been looked at, and the counts are.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
@@ -45,17 +46,17 @@ pub struct ScoredRow {
 
 /// What a look at rows and labels may change, besides the loop's own memory.
 struct Seen {
-    rollouts: RolloutBook,
-    estimates: Estimates,
-    drift: DriftBook,
+    rollouts: Arc<RolloutBook>,
+    estimates: Arc<Estimates>,
+    drift: Arc<DriftBook>,
 }
 
 /// What of it did change.
 struct Changed {
-    rollouts: Option<RolloutBook>,
-    estimates: Option<Estimates>,
-    drift: Option<DriftBook>,
-    references: Option<DriftReferences>,
+    rollouts: Option<Arc<RolloutBook>>,
+    estimates: Option<Arc<Estimates>>,
+    drift: Option<Arc<DriftBook>>,
+    references: Option<Arc<DriftReferences>>,
 }
 
 impl Pipeline {
@@ -72,7 +73,7 @@ impl Pipeline {
         if self.served == 0 {
             self.served = self.stores.feedback.prediction_count(&self.settings.id).await?;
         }
-        let mut seen = Seen { rollouts: (*self.rollouts).clone(), estimates: (*self.estimates).clone(), drift: (*self.drift).clone() };
+        let mut seen = Seen { rollouts: self.rollouts.draft(), estimates: self.estimates.draft(), drift: self.drift.draft() };
         // Before the labels of the same rows are looked at, or they would be known before anything was expected of them.
         self.estimate(&mut seen.estimates, &mut state.triggers).await?;
         let DriftNews { references, turned } = self.watch_drift(&mut seen.drift, &mut state.triggers).await?;
@@ -113,12 +114,12 @@ impl Pipeline {
         Ok(outcome)
     }
 
-    fn changed(&self, seen: Seen, references: Option<DriftReferences>) -> Changed {
+    fn changed(&self, seen: Seen, references: Option<Arc<DriftReferences>>) -> Changed {
         let Seen { rollouts, estimates, drift } = seen;
         Changed {
-            rollouts: (rollouts != *self.rollouts).then_some(rollouts),
-            estimates: (estimates != *self.estimates).then_some(estimates),
-            drift: (drift != *self.drift).then_some(drift),
+            rollouts: self.rollouts.changed(rollouts),
+            estimates: self.estimates.changed(estimates),
+            drift: self.drift.changed(drift),
             references,
         }
     }
@@ -153,7 +154,9 @@ impl Pipeline {
 
     fn take_in(&mut self, state: &mut LoopState, seen: &mut Seen, scored: &[ScoredRow]) {
         self.quality_known(&mut seen.rollouts, scored);
-        seen.estimates.matured(scored, self.settings.estimate_rows);
+        if self.settings.estimate_rows > 0 && !scored.is_empty() {
+            Arc::make_mut(&mut seen.estimates).matured(scored, self.settings.estimate_rows);
+        }
         let known = scored.iter().filter_map(|row| Some((row.truth?, row.predicted?)));
         let wrong: Vec<bool> = known.map(|(truth, predicted)| truth != predicted).collect();
         state.triggers.labels_matured(scored.iter().filter(|row| row.truth.is_some()).count() as u64);

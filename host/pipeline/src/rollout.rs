@@ -8,6 +8,8 @@
 //! Invariants: there is one rollout at a time, and no run starts beside it; the alias moves at its end or not at all; the control arm
 //! is the champion that the gate compared with, so that a champion who changes otherwise ends the rollout.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidegate_policy::{ArmTally, Canary, CanaryEvidence, CanaryVerdict, RolloutSettings, ShadowTally};
@@ -328,8 +330,11 @@ impl Pipeline {
     }
 
     /// Notes what became known of answers that count in the arms.
-    pub(crate) fn quality_known(&self, book: &mut RolloutBook, scored: &[ScoredRow]) {
-        let Some(rollout) = &mut book.open else { return };
+    pub(crate) fn quality_known(&self, book: &mut Arc<RolloutBook>, scored: &[ScoredRow]) {
+        if scored.iter().all(|row| row.arm.is_none()) {
+            return;
+        }
+        let Some(rollout) = &mut Arc::make_mut(book).open else { return };
         for row in scored {
             let (Some(truth), Some(predicted)) = (row.truth, row.predicted) else { continue };
             let tally = match row.arm {

@@ -184,6 +184,28 @@ fn a_pipeline_is_whole() {
 }
 
 #[test]
+fn each_key_of_rollout_and_drift_reaches_its_setting() {
+    let with = |line: &str, other: &str| {
+        assert_eq!(EVERY_SECTION.matches(line).count(), 1, "{line}");
+        parse(&EVERY_SECTION.replace(line, other)).unwrap().pipelines[0].clone()
+    };
+    let rollout = |line: &str, other: &str| with(line, other).rollout.unwrap();
+    assert_eq!(rollout("answer_ms_max = 1_000", "answer_ms_max = 7").answer_ms_max, 7);
+    assert_eq!(rollout("shadow_requests = 200", "shadow_requests = 7").settings.shadow_requests, 7);
+    assert_eq!(rollout("agreement_min = 0.5", "agreement_min = 0.7").settings.agreement_min, 0.7);
+    assert_eq!(rollout("requests_max = 20_000", "requests_max = 700").settings.canary.requests_max, 700);
+    assert_eq!(rollout("burn_in = 200", "burn_in = 70").settings.canary.burn_in, 70);
+    assert_eq!(rollout("alpha = 0.05", "alpha = 0.07").settings.canary.alpha, 0.07);
+    assert_eq!(rollout("canary = [1, 5, 25, 50]", "canary = [7]").settings.canary.steps, [0.07]);
+    let metrics = rollout("metrics = [\"errors\", \"latency\", \"quality\"]", "metrics = [\"latency\"]").settings.canary.metrics;
+    assert_eq!(metrics.keys().map(|metric| metric.word()).collect::<Vec<_>>(), ["latency"]);
+    let drift = |line: &str, other: &str| with(line, other).drift.unwrap();
+    assert_eq!(drift("window_rows = 400\neffect_min", "window_rows = 700\neffect_min").window_rows, 700);
+    assert_eq!(drift("effect_min = 0.1", "effect_min = 0.7").effect_min, 0.7);
+    assert_eq!(drift("\nq = 0.05", "\nq = 0.07").q, 0.07);
+}
+
+#[test]
 fn sections_that_nothing_serves_are_said_once() {
     let config = parse(EVERY_SECTION).unwrap();
     assert_eq!(config.unserved("run").unwrap(), "`[pipeline.rain.rollout]` is not served by `run`");

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use tidegate_pipeline::{DriftBook, Event, Outcome, Pipeline, Silent, ingest_some};
+use tidegate_pipeline::{DriftBook, Event, Outcome, Pipeline, Silent, import, ingest_some};
 use tidegate_policy::{Brakes, DriftSettings, GateRows, TriggerKind, TriggerRule};
-use tidegate_store::MetaStore as _;
+use tidegate_store::{Blobs as _, MetaStore as _};
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{SimulatedClock, Timestamp};
 
@@ -108,4 +108,41 @@ async fn nothing_is_watched_where_nobody_asks() {
     let unwatched = watched(0.5, None, TriggerKind::Manual, usize::MAX).await;
     assert_eq!(unwatched.book, DriftBook::default());
     assert_eq!(unwatched.store.state(&"test".parse().unwrap(), "drift").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn windows_that_are_over_keep_what_moved() {
+    let moved = watched(0.5, usual(), TriggerKind::Manual, usize::MAX).await;
+    let (newest, before) = moved.book.windows.split_last().unwrap();
+    assert_eq!((newest.features.features.len(), newest.predictions.as_ref().unwrap().features.len()), (2, 2));
+    let kept: Vec<_> = before.iter().flat_map(|window| &window.features.features).collect();
+    assert!(!kept.is_empty() && kept.iter().all(|feature| feature.moved), "{kept:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_champion_without_rows_is_not_compared_and_says_so() {
+    let (history, store) = (Arc::new(History::new(9, 3_000)), Arc::new(MemoryStore::new()));
+    let clock = Arc::new(SimulatedClock::new(Timestamp(ORIGIN_US)));
+    let mut settings = settings(9, GateRows::Arriving);
+    (settings.drift, settings.ungated) = (usual(), true);
+    let stores = stores(&store, Arc::clone(&clock) as _).await;
+    let mut pipeline = Pipeline::open(settings, plugins(&history), stores, Box::new(Silent)).await.unwrap();
+    let tick = async |pipeline: &mut Pipeline| {
+        ingest_some(pipeline, 1).await.unwrap();
+        clock.advance_to(pipeline.last_event_time().unwrap().plus_micros(DAY_US));
+        pipeline.handle(Event::Observe).await.unwrap();
+        while pipeline.handle(Event::Advance).await.unwrap() == Outcome::Moved {}
+    };
+    for _ in 0..8 {
+        tick(&mut pipeline).await;
+    }
+    let first = store.versions(&"test".parse().unwrap()).await.unwrap().remove(0);
+    let blob = async |digest| store.get(digest).await.unwrap();
+    let (weights, manifest) = (blob(&first.weights).await, blob(&first.manifest).await);
+    let version = import(&mut pipeline, weights, manifest, "ada", "from elsewhere").await.unwrap().version;
+    tick(&mut pipeline).await;
+    let book = pipeline.drift();
+    assert_eq!((book.version, book.next_row), (Some(version), pipeline.rows_cleaned()), "its rows are passed over, not read");
+    let why = format!("needs the rows that {version} learned from, and they are not there");
+    assert_eq!(book.refused.clone().into_iter().collect::<Vec<_>>(), [("all".to_owned(), why)]);
 }

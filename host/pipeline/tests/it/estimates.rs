@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use tidegate_pipeline::{Estimates, Event, Outcome, Pipeline, Silent, ingest_some};
-use tidegate_policy::GateRows;
+use tidegate_pipeline::{Estimates, Event, Outcome, Pipeline, Silent, ingest_some, promote};
+use tidegate_policy::{Approval, GateRows};
 use tidegate_store::MetaStore as _;
 use tidegate_testkit::MemoryStore;
-use tidegate_vocab::{SimulatedClock, Timestamp};
+use tidegate_vocab::{SimulatedClock, Timestamp, VersionState};
 
 use crate::scripted::{History, ORIGIN_US, plugins, settings, stores};
 
@@ -67,4 +67,27 @@ async fn nothing_is_estimated_where_nobody_asks() {
     let (estimates, store) = estimated(0, usize::MAX).await;
     assert_eq!(estimates, Estimates::default());
     assert_eq!(store.state(&"test".parse().unwrap(), "estimates").await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_version_that_a_person_approved_is_estimated_too() {
+    let (history, store) = (Arc::new(History::new(8, 3_000)), Arc::new(MemoryStore::new()));
+    let clock = Arc::new(SimulatedClock::new(Timestamp(ORIGIN_US)));
+    let mut settings = settings(8, GateRows::Arriving);
+    (settings.estimate_rows, settings.gate.approval) = (100, Approval::Operator);
+    let stores = stores(&store, Arc::clone(&clock) as _).await;
+    let mut pipeline = Pipeline::open(settings, plugins(&history), stores, Box::new(Silent)).await.unwrap();
+    let id = "test".parse().unwrap();
+    for _ in 1..=28 {
+        ingest_some(&mut pipeline, 1).await.unwrap();
+        clock.advance_to(pipeline.last_event_time().unwrap().plus_micros(DAY_US));
+        pipeline.handle(Event::Observe).await.unwrap();
+        while pipeline.handle(Event::Advance).await.unwrap() == Outcome::Moved {}
+        let versions = store.versions(&id).await.unwrap();
+        if let Some(waits) = versions.iter().find(|version| version.state == VersionState::AwaitingApproval && version.number.0 == 1) {
+            promote(&mut pipeline, waits.number, "ada", "it looks right").await.unwrap();
+        }
+    }
+    let windows = &pipeline.estimates().windows;
+    assert!(!windows.is_empty() && windows.iter().all(|window| window.version.0 == 1), "{windows:?}");
 }

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use tidegate_pipeline::{Answered, Event, Outcome, Pipeline, PipelineError, Silent, ingest_some, promote, roll_back};
-use tidegate_policy::{ArmTally, CanarySettings, GateRows, HardFault, Outcome as Request, RolloutSettings, ShadowTally};
-use tidegate_store::MetaStore as _;
+use tidegate_policy::{ArmTally, CanaryMetric, CanarySettings, GateRows, HardFault, RolloutSettings, ShadowTally};
+use tidegate_store::{Feedback as _, MetaStore as _};
 use tidegate_testkit::MemoryStore;
-use tidegate_vocab::{Alias, Clock as _, DecidedBy, DecisionKind, PipelineId, SimulatedClock, Timestamp, VersionNo, VersionState};
+use tidegate_vocab::{
+    Alias, Clock as _, DecidedBy, DecisionKind, LoggedPrediction, PipelineId, SimulatedClock, Timestamp, TrafficArm, VersionNo,
+    VersionState,
+};
 
-use crate::scripted::{History, ORIGIN_US, plugins, settings, stores};
+use crate::scripted::{History, ORIGIN_US, plugins, settings, stores, tally};
 
 struct Loop {
     pipeline: Pipeline,
@@ -113,16 +116,6 @@ async fn open(
     (settings.rollout, settings.ungated) = (rollout.clone(), ungated);
     let stores = stores(store, Arc::clone(clock) as _).await;
     Pipeline::open(settings, plugins(history), stores, Box::new(Silent)).await.unwrap()
-}
-
-/// `requests` of which every `fails`-th fails.
-fn tally(requests: u64, fails: u64) -> ArmTally {
-    let mut tally = ArmTally::default();
-    for request in 1..=requests {
-        let latency_s = 0.010 + 0.001 * (request % 7) as f64;
-        tally.record(&Request { error: request % fails == 0, latency_s, quality: None, tokens: None, hard_fault: None });
-    }
-    tally
 }
 
 fn mirrored(requests: u64, agreed: u64) -> ShadowTally {
@@ -301,4 +294,60 @@ async fn without_settings_for_it_a_rollout_waits_for_a_person() {
     promote(&mut run.pipeline, new, "ada", "enough").await.unwrap();
     assert_eq!(run.champion().await, Some(new));
     assert!(run.clock.now() > Timestamp(ORIGIN_US));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn labels_that_come_later_say_which_arm_was_right() {
+    let by_quality = || {
+        let mut settings = usual(0, &[0.5])?;
+        settings.canary.metrics = [(CanaryMetric::Quality, 0.02)].into_iter().collect();
+        Some(settings)
+    };
+    let mut run = Loop::new(by_quality()).await.until_rolled_out().await;
+    let (new, before) = (run.rolled_out(), run.champion().await.unwrap());
+    run.checked(Ok("fine")).await;
+    let since = run.clock.now();
+    // 300 rows that are yet to come are asked about: the canary is wrong about each, and the control arm right.
+    let (first, fence) = (run.pipeline.rows_total() as usize, run.store.take_fence("answers").await.unwrap());
+    let answer = |row: usize, arm: TrafficArm, version: VersionNo, at: Timestamp| {
+        let truth = run.history.rows[row][3].as_str();
+        let predicted = if arm == TrafficArm::Canary && truth == "1" { "0" } else { "1" };
+        let predicted = if arm == TrafficArm::Control { truth } else { predicted };
+        LoggedPrediction {
+            row_id: row.to_string(),
+            at,
+            version,
+            predicted: predicted.to_owned(),
+            probabilities: vec![0.5, 0.5],
+            features: Default::default(),
+            latency_ns: 1_000,
+            arm: Some(arm),
+        }
+    };
+    let earlier = Timestamp(since.0 - 1);
+    let answers: Vec<LoggedPrediction> = (first..first + 300)
+        .map(|row| match row % 6 {
+            0 | 1 => answer(row, TrafficArm::Canary, new, since),
+            2 | 3 => answer(row, TrafficArm::Control, before, since),
+            // Of these none counts: another version answered, or before the canary began, or in no arm that is compared.
+            4 if row % 12 == 4 => answer(row, TrafficArm::Canary, before, since),
+            4 => answer(row, TrafficArm::Canary, new, earlier),
+            _ => answer(row, TrafficArm::Rest, before, since),
+        })
+        .collect();
+    run.store.log_predictions(fence, &id(), &answers).await.unwrap();
+    run = run.again().await;
+    for _ in 0..8 {
+        run.tick().await;
+    }
+    let rollout = run.pipeline.rollout().unwrap();
+    let of = |tally: &ArmTally| tally.measured.get(&CanaryMetric::Quality).map(|moments| (moments.count, moments.mean)).unwrap();
+    let ((canary, _), (control, right)) = (of(&rollout.canary.canary), of(&rollout.canary.control));
+    // Rows that the contract keeps out and labels that never come are in neither arm.
+    assert!((90..=100).contains(&canary) && (90..=100).contains(&control), "{canary} and {control}");
+    assert_eq!(right, 1.0);
+    run.answered(mirrored(0, 0), tally(200, 1_000), tally(200, 1_000)).await;
+    assert_eq!((run.state_of(new).await, run.champion().await), (VersionState::Quarantined, Some(before)));
+    let (_, _, reason) = run.last_decision(new).await;
+    assert!(reason.starts_with("rolled back: quality "), "{reason}");
 }

@@ -9,7 +9,9 @@ use tidegate_model::{Family, ModelSpec};
 use tidegate_pipeline::{
     AlertPort, CleanPort, DamageBounds, EvaluatePort, FailureRules, PluginStep, Plugins, Settings, SourcePort, Stores,
 };
-use tidegate_policy::{Against, Approval, Brakes, Dependence, Gate, GateRows, Interval, RowsMin, Rule, Test, TriggerKind, TriggerRule};
+use tidegate_policy::{
+    Against, Approval, ArmTally, Brakes, Dependence, Gate, GateRows, Interval, RowsMin, Rule, Test, TriggerKind, TriggerRule,
+};
 use tidegate_sandbox::{Alert, CallError, Cleaned, Failure, Pull};
 use tidegate_testkit::MemoryStore;
 use tidegate_vocab::{
@@ -209,4 +211,14 @@ pub fn refused(retryable: bool, retry_after_ms: Option<u64>) -> CallError {
 /// How a call of a plugin that crashes ends.
 pub fn crashed() -> CallError {
     CallError::Trapped { plugin: "scripted".parse().unwrap(), step: "call", why: "it stopped itself".into() }
+}
+
+/// `requests` of a rollout's arm, of which every `fails`-th fails.
+pub fn tally(requests: u64, fails: u64) -> ArmTally {
+    let mut tally = ArmTally::default();
+    for request in 1..=requests {
+        let latency_s = 0.010 + 0.001 * (request % 7) as f64;
+        tally.record(&tidegate_policy::Outcome { error: request % fails == 0, latency_s, quality: None, tokens: None, hard_fault: None });
+    }
+    tally
 }

@@ -133,6 +133,19 @@ fn traffic_that_stops_is_a_hold_and_the_state_survives() {
 }
 
 #[test]
+fn burn_in_and_alpha_decide_when_harm_counts() {
+    let look = |change: fn(&mut CanarySettings)| {
+        let mut settings = CanarySettings::usual();
+        change(&mut settings);
+        let found = canary_of(3, traffic(400, 300, 900, 0.020, 100.0), good(400)).look(&settings);
+        (found.verdict, found.evidence.iter().find(|evidence| evidence.metric == CanaryMetric::Errors).map(|evidence| evidence.alpha))
+    };
+    assert_eq!(look(|_| {}), (CanaryVerdict::RollBack, Some(0.0125)));
+    assert_eq!(look(|settings| settings.burn_in = 401), (CanaryVerdict::Continue, None), "too few requests to compare");
+    assert_eq!(look(|settings| settings.alpha = 1e-6), (CanaryVerdict::Continue, Some(2.5e-7)), "no such doubt is allowed");
+}
+
+#[test]
 fn numbers_that_are_none_are_left_out() {
     let mut tally = ArmTally::default();
     let odd = [f64::NAN, f64::INFINITY, -1.0, 0.0, f64::MAX, 5e-324];

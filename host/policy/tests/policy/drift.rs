@@ -142,6 +142,21 @@ fn independent_rows_are_tested_as_such() {
     assert!(p(0.0) > 0.05 && p(0.3) < 1e-6, "{} {}", p(0.0), p(0.3));
 }
 
+#[test]
+fn the_least_effect_and_the_share_of_false_finds_decide() {
+    let rows = normal(1, 4_000, 0.0);
+    let moves = |mean: f64, settings: DriftSettings| {
+        let reference = DriftReference::of(&[("a", DriftColumn::Numbers(&rows))], settings);
+        let moved = normal(2, 500, mean);
+        reference.look(&window(&reference, &[DriftColumn::Numbers(&moved)]), &mut DriftState::default()).unwrap().features.remove(0)
+    };
+    let usual = settings(500);
+    let found = moves(0.5, usual);
+    assert!(found.moved && found.effect < 0.7, "{found:?}");
+    assert!(!moves(0.5, DriftSettings { effect_min: 0.7, ..usual }).moved, "nobody minds so little");
+    assert!(!moves(0.5, DriftSettings { q: found.p / 2.0, ..usual }).moved, "{found:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -9,8 +9,7 @@ use tidegate_pipeline::{
     roll_back,
 };
 use tidegate_policy::{
-    ArmTally, Brakes, CanarySettings, DriftSettings, GateRows, HardFault, Outcome as Request, RolloutSettings, RowsMin, ShadowTally,
-    TriggerKind, TriggerRule,
+    ArmTally, Brakes, CanarySettings, DriftSettings, GateRows, HardFault, RolloutSettings, RowsMin, ShadowTally, TriggerKind, TriggerRule,
 };
 use tidegate_sandbox::{CallError, Cleaned};
 use tidegate_store::{Feedback as _, MetaStore as _};
@@ -18,7 +17,7 @@ use tidegate_testkit::{MemoryStore, SeededRng, seeded_rng};
 use tidegate_vocab::{Batch, Clock, LateLabel, MetricInfo, MetricTerms, PipelineId, Timestamp, VersionNo};
 
 use crate::crashes::Mortal;
-use crate::scripted::{Accuracy, ClipFirst, History, ORIGIN_US, crashed, plugins, settings, step};
+use crate::scripted::{Accuracy, ClipFirst, History, ORIGIN_US, crashed, plugins, settings, step, tally};
 
 pub const DAY_US: i64 = 86_400_000_000;
 /// Rows, one a day, of one poll.
@@ -206,15 +205,6 @@ impl World {
         let (pipeline, meta) = open(&self.store, &self.clock, &self.history, &self.traps).await;
         (self.pipeline, self.meta) = (pipeline, meta);
     }
-}
-
-fn tally(requests: u64, fails: u64) -> ArmTally {
-    let mut tally = ArmTally::default();
-    for request in 1..=requests {
-        let latency_s = 0.010 + 0.001 * (request % 7) as f64;
-        tally.record(&Request { error: request % fails == 0, latency_s, quality: None, tokens: None, hard_fault: None });
-    }
-    tally
 }
 
 async fn open(store: &Arc<MemoryStore>, clock: &Arc<Jumpy>, history: &Arc<History>, traps: &Arc<AtomicI64>) -> (Pipeline, Arc<Mortal>) {
