@@ -165,6 +165,20 @@ fn an_operator_takes_a_version_back_while_it_is_rolled_out() {
     // What is left behind by a host that has stopped waits for the next, or for a person.
     let service = Service::start(&world);
     service.until("harbour", "it gets copies again", |pipeline| pipeline["rollout"]["stage"] == "shadow");
+    service.stop();
+    // The champion answers, whatever has become of the version that is rolled out.
+    let versions = world.json(&["models"]);
+    let second = versions.as_array().unwrap().iter().find(|version| version["version"]["number"] == 2).unwrap();
+    let weights = second["version"]["weights"].as_str().unwrap();
+    let weights = weights.rsplit(':').next().unwrap();
+    let blob = world.path(&format!("state/blobs/{}/{}/{weights}", &weights[..2], &weights[2..4]));
+    std::fs::remove_file(&blob).unwrap();
+    let service = Service::start(&world);
+    let waits = service.until("harbour", "it does not load", |pipeline| pipeline["rollout"]["stage"] == "shadow");
+    let reason = waits["rollout"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("waits: v2 does not load, and is tried again: "), "{reason}");
+    let reply = ask(&mut Client::new(service.address()), &[Minute { minute: ASKED_FROM, wind: 0.5, swell: 0.1, closed: "1".to_owned() }]);
+    assert_eq!((reply.status, &reply.json()["model_version"]), (200, &"v1".into()));
     let taken = world.json(&["rollback", "--reason", "second thoughts"]);
     assert_eq!((&taken["kind"], &taken["version"]), (&"reject".into(), &2.into()));
     let after = service.pipeline("harbour");

@@ -34,66 +34,41 @@ impl Pipeline {
             DecisionKind::Reject => (Severity::Warning, "was taken back"),
             DecisionKind::Hold => return,
         };
-        let pipeline = self.settings.id.to_string();
-        self.alerts_due.push(Alert {
-            key: format!("{pipeline}/{}/decision", decision.version),
-            severity,
-            title: format!("{} of `{pipeline}` {verb}", decision.version),
-            cause: decision.reason.clone(),
-            link: format!("tidegate explain {}", decision.version),
-            fired_at: decision.at,
-            model: pipeline,
-            resolved: false,
-        });
+        let title = format!("{} of `{}` {verb}", decision.version, self.settings.id);
+        let alert = self.alert(&format!("{}/decision", decision.version), title, &decision.reason, explain(decision));
+        self.alerts_due.push(Alert { severity, fired_at: decision.at, ..alert });
         self.send_alerts().await;
     }
 
     /// Sends an alert about a version that waits for an operator.
     pub(crate) async fn alert_approval(&mut self, decision: &Decision) {
-        let pipeline = self.settings.id.to_string();
-        self.alerts_due.push(Alert {
-            key: format!("{pipeline}/{}/approval", decision.version),
-            severity: Severity::Warning,
-            title: format!("{} of `{pipeline}` waits for an operator", decision.version),
-            cause: decision.reason.clone(),
-            link: format!("tidegate explain {}", decision.version),
-            fired_at: decision.at,
-            model: pipeline,
-            resolved: false,
-        });
+        let title = format!("{} of `{}` waits for an operator", decision.version, self.settings.id);
+        let alert = self.alert(&format!("{}/approval", decision.version), title, &decision.reason, explain(decision));
+        self.alerts_due.push(Alert { fired_at: decision.at, ..alert });
         self.send_alerts().await;
     }
 
     /// Sends an alert about a run that failed.
     pub(crate) async fn alert_failure(&mut self, run: &tidegate_vocab::Run, cause: &str) {
-        let pipeline = self.settings.id.to_string();
-        self.alerts_due.push(Alert {
-            key: format!("{pipeline}/{}/failed", run.id),
-            severity: Severity::Critical,
-            title: format!("{} of `{pipeline}` failed", run.id),
-            cause: cause.to_owned(),
-            link: "tidegate journal show".to_owned(),
-            fired_at: self.now(),
-            model: pipeline,
-            resolved: false,
-        });
+        let title = format!("{} of `{}` failed", run.id, self.settings.id);
+        let alert = self.alert(&format!("{}/failed", run.id), title, cause, "tidegate journal show".to_owned());
+        self.alerts_due.push(Alert { severity: Severity::Critical, ..alert });
         self.send_alerts().await;
     }
 
     /// An alert about rows that begin to drift, or no longer do; sent once it is committed that they do.
     pub(crate) fn alert_drift(&mut self, window: &DriftedWindow) {
-        let pipeline = self.settings.id.to_string();
         let verb = if window.drifts() { "drift" } else { "no longer drift" };
-        self.alerts_due.push(Alert {
-            key: format!("{pipeline}/drift"),
-            severity: Severity::Warning,
-            title: format!("the rows of `{pipeline}` {verb}"),
-            cause: window.reason(),
-            link: "tidegate drift".to_owned(),
-            fired_at: window.at,
-            model: pipeline,
-            resolved: !window.drifts(),
-        });
+        let title = format!("the rows of `{}` {verb}", self.settings.id);
+        let alert = self.alert("drift", title, &window.reason(), "tidegate drift".to_owned());
+        self.alerts_due.push(Alert { fired_at: window.at, resolved: !window.drifts(), ..alert });
+    }
+
+    /// A warning of this pipeline, fired now.
+    fn alert(&self, about: &str, title: String, cause: &str, link: String) -> Alert {
+        let model = self.settings.id.to_string();
+        let (key, severity, cause) = (format!("{model}/{about}"), Severity::Warning, cause.to_owned());
+        Alert { key, severity, title, cause, link, fired_at: self.now(), model, resolved: false }
     }
 
     /// Sends what is due to every alerter. An alerter that fails for good gets a strike, and that may be one more alert.
@@ -184,6 +159,10 @@ impl Pipeline {
         }
         error
     }
+}
+
+fn explain(decision: &Decision) -> String {
+    format!("tidegate explain {}", decision.version)
 }
 
 /// A refusal that may pass, or a fault of the plugin that a fresh instance may not have.

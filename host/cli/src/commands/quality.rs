@@ -69,12 +69,13 @@ async fn maturity(config: &Config, chosen: &PipelineConfig, state: &StateFolder)
     let sandbox = compose::sandbox(config, state)?;
     let plugins = compose::plugins(config, chosen, &sandbox, &clock)?;
     let chain = chain_of(&plugins, &chosen.contract);
-    let late: LateLabels = stores.feedback.labels_of_rows(&chosen.id, 0, Timestamp(i64::MAX)).await?.into_iter().collect();
+    let end = stores.meta.raw_parts(&chosen.id, 0).await?.last().map_or(0, |part| part.first_row + part.row_count);
+    let from = end.saturating_sub(chosen.model.window_rows.max(1_000));
+    let late: LateLabels = stores.feedback.labels_of_rows(&chosen.id, from, Timestamp(i64::MAX)).await?.into_iter().collect();
     let cache = PartCache::new(0);
     let reader = PartReader { blobs: &*stores.blobs, cache: &cache, late: &late };
-    let end = stores.meta.raw_parts(&chosen.id, 0).await?.last().map_or(0, |part| part.first_row + part.row_count);
     let rows = CleanRows { pipeline: &chosen.id, chain, contract: &chosen.contract, meta: &*stores.meta, reader };
-    let rows = rows.range(end.saturating_sub(chosen.model.window_rows.max(1_000)), end).await?;
+    let rows = rows.range(from, end).await?;
     let instants = |name: &str| -> Vec<Option<i64>> {
         let column = rows.column(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
         column.map(|column| column.iter().collect()).unwrap_or_default()

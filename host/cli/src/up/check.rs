@@ -23,22 +23,20 @@ pub enum CheckEnd {
     Again(String),
 }
 
-/// What a check takes.
+/// How versions are checked.
 #[derive(Debug, Clone)]
 pub struct Check {
     /// The settings file.
     pub settings: PathBuf,
-    /// Whose version.
+    /// Whose versions.
     pub pipeline: PipelineId,
-    /// Which.
-    pub version: VersionNo,
     /// The longest that one row may take.
     pub answer_ms_max: u64,
 }
 
 /// Checks a version.
-pub async fn check(check: Check) -> CheckEnd {
-    let Check { settings, pipeline, version, answer_ms_max } = check;
+pub async fn check(check: Check, version: VersionNo) -> CheckEnd {
+    let Check { settings, pipeline, answer_ms_max } = check;
     let program = match std::env::current_exe() {
         Ok(program) => program,
         Err(error) => return CheckEnd::Again(format!("the host cannot find its own binary: {error}")),

@@ -11,7 +11,7 @@ use tidegate_policy::GateRows;
 use tidegate_sandbox::Sandbox;
 use tidegate_serve::{LabelSink as _, Ports, ServeError, ServeSettings, Server, TokenFile, TokenRole};
 use tidegate_store::{StateFolder, Upkeep};
-use tidegate_vocab::{Clock, Digest, PipelineId, PluginName, SimulatedClock, Timestamp, VersionNo};
+use tidegate_vocab::{Clock, Digest, PipelineId, PluginName, SimulatedClock, Timestamp};
 use tokio::sync::{Mutex, RwLock, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -281,13 +281,12 @@ impl Keeper {
         let mut router = Router::new(host.settings.clone(), self.pipeline.clone(), stores, host.sandbox.clone(), host.table.clone());
         // Before anybody listens: whoever served before the start answers the first request.
         if let Err(failure) = router.refresh(&mut opened).await {
-            tracing::error!(pipeline = %self.pipeline, "its champion does not load: {}", failure.line());
+            tracing::error!(pipeline = %self.pipeline, "who answers is not all announced: {}", failure.line());
         }
         let (upkeep, quiet, no_room) = (Arc::clone(&host.upkeep), Arc::clone(&host.quiet), host.no_room.clone());
         let check = Check {
             settings: in_force.file.path.clone(),
             pipeline: self.pipeline.clone(),
-            version: VersionNo(0),
             answer_ms_max: pipeline.rollout.as_ref().map_or(u64::MAX, |rollout| rollout.answer_ms_max),
         };
         Ok(Actor { check, pipeline: opened, board: self.board.clone(), router, replay, upkeep, quiet, no_room, stop: self.stop.clone() })

@@ -10,20 +10,21 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::actor::Actor;
-use super::check::{Check, CheckEnd, check};
+use super::check::{CheckEnd, check};
 use super::traffic::Split;
 use crate::failure::Failure;
 
 /// Time between two looks at what came of requests; a hard fault is looked at at once.
 const LOOK_MS: u64 = 250;
-/// Time until a check is tried again that said nothing about the version.
-const CHECK_AGAIN_MS: u64 = 10_000;
+/// Time until a check is tried again that said nothing about the version, and a version that did not load is loaded again.
+const AGAIN_MS: u64 = 10_000;
 
 /// What is remembered of a rollout between steps, and may be lost.
 pub struct RolloutPace {
     /// The check under way.
     check: Option<(VersionNo, JoinHandle<CheckEnd>)>,
-    check_at: Instant,
+    /// When a check, or the loading of a checked version, is next tried.
+    try_at: Instant,
     look_at: Instant,
     has_failed: bool,
 }
@@ -31,7 +32,7 @@ pub struct RolloutPace {
 impl RolloutPace {
     /// Nothing is under way.
     pub fn new() -> RolloutPace {
-        RolloutPace { check: None, check_at: Instant::now(), look_at: Instant::now(), has_failed: false }
+        RolloutPace { check: None, try_at: Instant::now(), look_at: Instant::now(), has_failed: false }
     }
 
     /// Waits until a look is due at what `split` has counted; for ever where nothing is shared out.
@@ -61,13 +62,20 @@ impl Actor {
     pub(super) async fn roll_out(&mut self, pace: &mut RolloutPace) -> Result<bool, PipelineError> {
         let Some(rollout) = self.pipeline.rollout().filter(|_| self.pipeline.settings().rollout.is_some()) else { return Ok(false) };
         if rollout.state == VersionState::Blessed {
-            if pace.check.is_none() && Instant::now() >= pace.check_at {
+            if pace.check.is_none() && Instant::now() >= pace.try_at {
                 let version = rollout.version;
-                pace.check = Some((version, tokio::spawn(check(Check { version, ..self.check.clone() }))));
+                pace.check = Some((version, tokio::spawn(check(self.check.clone(), version))));
             }
             return Ok(false);
         }
-        let Some(split) = self.router.split() else { return Ok(false) };
+        let Some(split) = self.router.split() else {
+            // Its check went well, and it did not load: the champion answers alone until it does.
+            if Instant::now() >= pace.try_at {
+                pace.try_at = Instant::now() + Duration::from_millis(AGAIN_MS);
+                self.announce().await;
+            }
+            return Ok(false);
+        };
         if Instant::now() < pace.look_at && (pace.has_failed || !split.is_urgent()) {
             return Ok(false);
         }
@@ -94,8 +102,8 @@ impl Actor {
                 self.announce().await;
             }
             CheckEnd::Again(why) => {
-                pace.check_at = Instant::now() + Duration::from_millis(CHECK_AGAIN_MS);
-                return Err(Failure::usage(why, format!("it is tried again every {} s", CHECK_AGAIN_MS / 1_000)));
+                pace.try_at = Instant::now() + Duration::from_millis(AGAIN_MS);
+                return Err(Failure::usage(why, format!("it is tried again every {} s", AGAIN_MS / 1_000)));
             }
         }
         Ok(())
@@ -124,7 +132,11 @@ impl Actor {
             share: settings.map_or(0.0, |settings| rollout.share(settings)),
             requests,
             requests_needed,
-            reason: if settings.is_some() { rollout.reason.clone() } else { held() },
+            reason: match (settings, self.router.left_out()) {
+                (None, _) => held(),
+                (Some(_), Some(why)) => format!("waits: {} does not load, and is tried again: {why}", rollout.version),
+                (Some(_), None) => rollout.reason.clone(),
+            },
         })
     }
 }

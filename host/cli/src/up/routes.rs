@@ -79,6 +79,8 @@ pub struct Router {
     champion: Option<VersionNo>,
     /// How requests are shared out with a version that is rolled out.
     split: Option<(VersionNo, Arc<Split>)>,
+    /// Why the version that is rolled out does not load.
+    left_out: Option<String>,
     /// The contract that the champion learned by, where there is one.
     learned: Option<Contract>,
     announced: bool,
@@ -107,6 +109,7 @@ impl Router {
             loaded: BTreeMap::new(),
             champion: None,
             split: None,
+            left_out: None,
             learned: None,
             announced: false,
             past,
@@ -117,7 +120,8 @@ impl Router {
     /// Announces who answers, if that has changed.
     ///
     /// # Errors
-    /// A [`Failure`] when a version or a cleaner of it does not load; whoever answered before goes on.
+    /// A [`Failure`] when a version or a cleaner of it does not load. Where it is the champion, whoever answered before goes on; where it
+    /// is the version that is rolled out, the champion answers alone and nothing is shared out.
     pub async fn refresh(&mut self, pipeline: &mut Pipeline) -> Result<(), Failure> {
         let champion = self.stores.meta.alias(&self.pipeline, Alias::Champion).await?;
         let settings = pipeline.settings().rollout.clone();
@@ -130,7 +134,7 @@ impl Router {
             }
             return Ok(());
         }
-        let split = rollout.map(|(rollout, settings)| {
+        let mut split = rollout.map(|(rollout, settings)| {
             let same = self.split.as_ref().filter(|(version, _)| *version == rollout.version).map(|(_, split)| Arc::clone(split));
             let split = same.unwrap_or_else(|| Arc::new(Split::new(rollout.version, pipeline.settings().seed)));
             split.stands(rollout, settings);
@@ -149,21 +153,23 @@ impl Router {
                 kept.push(number);
             }
         }
-        let (config, mut loaded) = (self.config(), BTreeMap::new());
+        let (config, mut loaded, mut left_out) = (self.config(), BTreeMap::new(), None);
         for number in kept {
             let arm = match self.loaded.get(&number) {
                 Some(arm) => Arc::clone(arm),
                 None => match load_arm(&config, &self.pipeline, &self.stores, &self.sandbox, number, self.past.subscribe()).await {
                     Ok(arm) => arm,
-                    Err(failure) if Some(number) == champion || Some(number) == rolled_out => return Err(failure),
+                    Err(failure) if Some(number) == champion => return Err(failure),
                     Err(failure) => {
                         tracing::warn!(pipeline = %self.pipeline, version = %number, "kept out: {}", failure.line());
+                        left_out = left_out.or(Some(failure).filter(|_| Some(number) == rolled_out));
                         continue;
                     }
                 },
             };
             loaded.insert(number, arm);
         }
+        split = split.filter(|(version, _)| loaded.contains_key(version));
         self.learned = match champion {
             Some(number) => self.learned_by(number).await?,
             None => None,
@@ -174,7 +180,8 @@ impl Router {
         (self.loaded, self.champion, self.announced, self.seen) = (loaded, champion, true, None);
         self.look_back(pipeline).await?;
         self.announce();
-        Ok(())
+        self.left_out = left_out.as_ref().map(Failure::line);
+        left_out.map_or(Ok(()), Err)
     }
 
     /// Reads the rows that loaded versions see something of, if there are such versions, and rows or labels have come.
@@ -204,6 +211,11 @@ impl Router {
     /// How requests are shared out with a version that is rolled out.
     pub fn split(&self) -> Option<Arc<Split>> {
         self.split.as_ref().map(|(_, split)| Arc::clone(split))
+    }
+
+    /// Why nothing is shared out with the version that is rolled out, where it does not load.
+    pub fn left_out(&self) -> Option<&str> {
+        self.left_out.as_deref()
     }
 
     fn config(&self) -> Arc<Config> {

@@ -42,6 +42,8 @@ fn words(kind: &str, body: &Value) -> Option<String> {
             let decision = &body["decision"];
             format!("v{}: {}", decision["version"].as_u64()?, decision["reason"].as_str()?)
         }
+        "rollout" => format!("v{} in its {}: {}", number("version")?, text("stage")?, text("reason")?),
+        "drift" => format!("against the rows of v{}: {}", number("version")?, text("reason")?),
         "labels" => format!("{} labels came by id", grouped(number("count")?)),
         "contract" => format!("the contract was accepted by {}: {}", text("by")?, text("reason")?),
         "strike" => format!(
@@ -103,6 +105,9 @@ mod tests {
         check("dead-letter-cleaned", json!({ "rows": [7, 9], "number": 1 }), "rows 7 to 9 of dead letter 1 are back in their place");
         check("plugin", json!({ "told": "csv: replaced" }), "csv: replaced");
         check("settings", json!({ "told": "settings: taken up", "result": "applied" }), "settings: taken up");
+        let rollout = json!({ "version": 2, "stage": "canary", "verdict": "next-step", "reason": "next step: 5.0 % follow" });
+        check("rollout", rollout, "v2 in its canary: next step: 5.0 % follow");
+        check("drift", json!({ "version": 2, "drifts": true, "reason": "1 of 2 features" }), "against the rows of v2: 1 of 2 features");
         let strike =
             json!({ "plugin": "csv", "step": "source", "outcome": "trapped", "why": "it stopped", "strikes": 1, "strikes_max": 3 });
         check("strike", strike, "csv failed in step source (trapped), strike 1 of 3: it stopped");
