@@ -1,15 +1,16 @@
 //! The language of a scenario's `command` file: one line, one act.
 //!
 //! - `tidegate ARGUMENTS`: runs the binary; what it printed becomes part of the transcript.
-//! - `rows FILE COUNT SEED [noise=X] [flipped] [wind=X]`: appends generated rows, with a header where the file is new; `wind` is added to
-//!   their wind once their label is known.
+//! - `rows FILE COUNT SEED [noise=X] [flipped] [wind=X] [berths] [late]`: appends generated rows, with a header where the file is new; `wind`
+//!   is added to their wind once their label is known; with `berths` they have one more column, `north`, or on every fifth day `south`,
+//!   where nothing is flipped; `late` leaves every tenth without its label.
 //! - `constant FILE COUNT SEED`: the same, all with the label 1.
 //! - `write FILE TEXT`, `append FILE TEXT`: bytes, with the escapes `\n`, `\t`, `\\` and `\xNN`.
 //! - `replace FILE OTHER`: another file takes the name, as an editor or a log rotation does it.
 //! - `remove PATH`: a file, or a folder with all that is in it.
 //! - `forge FILE OLD => NEW`: changes bytes of a file to others of the same length, wherever they are.
 //! - `tamper FOLDER`: flips a bit in the middle of every file of a folder.
-//! - `change OLD => NEW`: changes the one place in `tidegate.toml` that says OLD.
+//! - `change OLD => NEW`: changes the one place in `tidegate.toml` that says OLD; NEW has the same escapes.
 //! - `settings TEXT`: adds lines to `tidegate.toml`, with the same escapes.
 //! - `guest NAME`: puts a guest that is not shipped into the plugin folder.
 //! - `warns TEXT`: the next command may log warnings and errors that hold TEXT; any other fails the scenario.
@@ -70,7 +71,8 @@ fn act(verb: &str, rest: &str, world: &World) -> Result<(), String> {
             if settings.matches(old).count() != 1 {
                 return Err(format!("the settings hold that {} times, expected once", settings.matches(old).count()));
             }
-            world.write("tidegate.toml", settings.replace(old, new));
+            let (before, after) = settings.split_once(old).unwrap_or_default();
+            world.write("tidegate.toml", [before.as_bytes(), &unescaped(new), after.as_bytes()].concat());
         }
         "settings" => {
             let before = world.read("tidegate.toml").into_bytes();
@@ -126,7 +128,7 @@ fn rows(file: &str, text: &str, constant: bool, world: &World) -> Result<(), Str
     let noise = noise.map_or(Ok(0.1), |noise| noise.parse().map_err(|_| format!("`{noise}` is no number")))?;
     let rows =
         Rows { first_day: lines.saturating_sub(1), count: number(count)?, seed: number(seed)?, noise, flipped: more.contains(&"flipped") };
-    let header = if before.is_empty() { HEADER } else { "" };
+    let header = if before.is_empty() { HEADER.to_owned() } else { String::new() };
     let lines = if constant { rows.lines().replace(",0\n", ",1\n") } else { rows.lines() };
     let wind = more.iter().find_map(|word| word.strip_prefix("wind="));
     let wind = wind.map_or(Ok(0.0), |wind| wind.parse::<f64>().map_err(|_| format!("`{wind}` is no number")))?;
@@ -136,8 +138,33 @@ fn rows(file: &str, text: &str, constant: bool, world: &World) -> Result<(), Str
         cells.join(",") + "\n"
     };
     let lines = if wind == 0.0 { lines } else { lines.lines().map(moved).collect() };
+    let lines = if more.contains(&"late") { lines.lines().map(late).collect() } else { lines };
+    let (header, lines) = match more.contains(&"berths") {
+        true => (header.replace('\n', ",berth\n"), lines.lines().map(|line| berthed(line, more.contains(&"flipped"))).collect()),
+        false => (header, lines),
+    };
     append(world, file, before, format!("{header}{lines}").as_bytes());
     Ok(())
+}
+
+fn day_of(line: &str) -> u64 {
+    line.split(',').next().and_then(|day| day.parse().ok()).unwrap_or_default()
+}
+
+/// A row, without its label on every tenth day.
+fn late(line: &str) -> String {
+    let (rest, label) = line.rsplit_once(',').unwrap_or((line, ""));
+    format!("{rest},{}\n", if day_of(line) % 10 == 3 { "" } else { label })
+}
+
+/// A row with its berth; at the southern one it is as if nothing had been flipped.
+fn berthed(line: &str, flipped: bool) -> String {
+    let (rest, label) = line.rsplit_once(',').unwrap_or((line, ""));
+    match (day_of(line).is_multiple_of(5), label) {
+        (false, _) => format!("{rest},{label},north\n"),
+        (true, "0" | "1") if flipped => format!("{rest},{},south\n", if label == "0" { "1" } else { "0" }),
+        (true, _) => format!("{rest},{label},south\n"),
+    }
 }
 
 /// Words, with single quotes around those that hold blanks.

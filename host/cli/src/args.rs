@@ -302,6 +302,30 @@ pub enum GateCommand {
         #[arg(long, value_name = "DIFFERENCE", default_value_t = 0.01)]
         difference: f64,
     },
+    /// Say in words how the gate judges, and how its newest decision came about
+    Explain {
+        /// About this version instead
+        #[arg(id = "number", value_name = "VERSION")]
+        version: Option<VersionNo>,
+    },
+    /// Ask what the gate would say of a version today, on rows that nobody has learned from; nothing is decided
+    Run {
+        /// The version; the newest that does not serve, when left out
+        #[arg(id = "number", value_name = "VERSION")]
+        version: Option<VersionNo>,
+        /// The version that it is compared with; the champion, when left out
+        #[arg(long, value_name = "VERSION")]
+        against: Option<VersionNo>,
+    },
+    /// Train a judged version again with other seeds, and show how often the gate would have decided otherwise
+    Aa {
+        /// The version; the newest that a gate judged, when left out
+        #[arg(id = "number", value_name = "VERSION")]
+        version: Option<VersionNo>,
+        /// How many seeds
+        #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        seeds: u32,
+    },
     /// Judge every version again, on the rows that it was judged on, by the rules in the settings
     Replay,
     /// Print rules that say what the thresholds of another tool say, and what has no counterpart

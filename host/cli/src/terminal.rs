@@ -8,6 +8,9 @@ use serde_json::Value;
 use crate::args::{ColorWhen, Global};
 use crate::failure::Failure;
 
+/// Characters of a line of sentences: what reads well, whatever the terminal has.
+const LINE_CHARS: usize = 100;
+
 /// What the streams can show.
 #[derive(Debug, Clone, Copy)]
 pub struct Terminal {
@@ -80,4 +83,11 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, numbers_from: usize) -> St
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// A paragraph, broken between words and moved `indent` to the right.
+pub fn wrapped(text: &str, indent: usize) -> String {
+    let indent = " ".repeat(indent);
+    let options = textwrap::Options::new(LINE_CHARS).initial_indent(&indent).subsequent_indent(&indent);
+    format!("{}\n", textwrap::fill(text, options))
 }

@@ -148,6 +148,14 @@ pub enum PipelineError {
         /// Why.
         why: String,
     },
+    /// A version that the gate cannot be asked about.
+    #[error("the gate cannot be asked about {version}: {why}")]
+    NotJudgeable {
+        /// Which.
+        version: VersionNo,
+        /// Why.
+        why: String,
+    },
     /// A person asked for a run while a version is rolled out.
     #[error("no run starts while {version} is rolled out")]
     RolloutOpen {
@@ -285,6 +293,9 @@ impl PipelineError {
                     .to_owned(),
             ),
             PipelineError::NotPromotable { .. } => Some("`tidegate models` lists the versions and their states".to_owned()),
+            PipelineError::NotJudgeable { .. } => {
+                Some("`tidegate models` lists the versions; `tidegate gate replay` needs no more than what is stored".to_owned())
+            }
             PipelineError::RolloutOpen { version } => {
                 Some(format!("a running `tidegate up` goes on with it; `tidegate promote {version}` or `tidegate rollback` ends it"))
             }

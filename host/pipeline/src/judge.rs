@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringArray};
-use tidegate_model::Predictions;
+use tidegate_dataset::read_rows;
+use tidegate_model::{Model, Predictions};
 use tidegate_policy::{Against, Dependence, Gate, SliceRows, SliceRule, majority, no_change, was_superior};
 use tidegate_store::Write;
 use tidegate_vocab::{
-    Alias, Batch, DecidedBy, Decision, DecisionKind, Evidence, MetricTerms, ModelVersion, Role, Run, RunState, Seed, VersionNo,
-    VersionState,
+    Alias, Batch, DecidedBy, Decision, DecisionKind, Digest, Evidence, MetricTerms, ModelVersion, Role, RowColumns, Run, RunState, Seed,
+    VersionNo, VersionState,
 };
 
 use crate::estimates::{Estimates, Fitted};
+use crate::monitor::{instants, row_numbers};
 use crate::{Outcome, Pipeline, PipelineError, StoredTerms};
 
 /// Rows of a judged batch whose answers are timed, one by one: enough for a 99th percentile.
@@ -49,44 +51,42 @@ impl From<Predictions> for Answers {
 pub(crate) struct Judged {
     /// Those whose label has come.
     pub rows: Batch,
-    /// Their share of all rows from the first to the last of them.
+    /// Their share of all rows from the first to the last of them: what is missing has no label, or none that is known yet.
     pub maturity: f64,
 }
 
-impl Judged {
-    /// Those of `rows` that have a label.
-    pub(crate) fn of(rows: &Batch) -> Judged {
-        let labelled = labelled(rows);
-        let is_there = |row: &usize| rows.with_role(&Role::Label).is_some_and(|label| rows.rows.column(label).is_valid(*row));
-        let all: Vec<usize> = (0..rows.row_count()).filter(is_there).collect();
-        let span = all.last().zip(all.first()).map_or(0, |(last, first)| last - first + 1);
-        let maturity = if span == 0 { 1.0 } else { all.len() as f64 / span as f64 };
-        Judged { rows: labelled, maturity }
-    }
-}
-
 /// What was measured on the same rows.
-struct Measured {
-    challenger: Vec<MetricTerms>,
-    others: BTreeMap<Against, Vec<MetricTerms>>,
+pub(crate) struct Measured {
+    /// What the gate judges.
+    pub terms: StoredTerms,
     /// What the challenger answered.
-    answers: Answers,
+    pub answers: Answers,
 }
 
 impl Pipeline {
+    /// Those of `rows`, which passed `chain`, that have a label.
+    pub(crate) async fn judged(&self, chain: Digest, rows: &Batch) -> Result<Judged, PipelineError> {
+        let rows = labelled(rows);
+        let (numbers, events) = (row_numbers(&rows), instants(&rows, RowColumns::EVENT_TIME));
+        let (Some(first), Some(last)) = (numbers.iter().min(), numbers.iter().max()) else { return Ok(Judged { rows, maturity: 1.0 }) };
+        let parts = self.stores.meta.clean_parts(&self.settings.id, &chain, *first).await?;
+        let read = read_rows(&self.reader(), &self.settings.contract, &parts, *first, last + 1, None).await;
+        let all = read.map_err(|source| PipelineError::Dataset { first_row: *first, last_row: *last, source })?;
+        // Rows that came late, of a time before or after, are of another split.
+        let (from, to) = (events.iter().flatten().min(), events.iter().flatten().max());
+        let within = |at: &&Option<i64>| at.is_none() || (from <= at.as_ref() && at.as_ref() <= to);
+        let span = instants(&all, RowColumns::EVENT_TIME).iter().filter(within).count();
+        let maturity = if span == 0 { 1.0 } else { (numbers.len() as f64 / span as f64).min(1.0) };
+        Ok(Judged { rows, maturity })
+    }
+
     /// Judges the challenger of `run` on `rows`, and commits the decision with everything that follows from it.
     pub(crate) async fn judge(&mut self, run: Run, version: ModelVersion, judged: Judged, look: u32) -> Result<Outcome, PipelineError> {
-        let Judged { rows, maturity } = judged;
         let champion = self.stores.meta.alias(&self.settings.id, Alias::Champion).await?;
         let anchor = self.stores.meta.alias(&self.settings.id, Alias::Anchor).await?;
-        let labels = self.classes_of(&rows);
-        let Measured { challenger, others, answers } = self.measure(&run, version.number, champion, anchor, &rows, &labels).await?;
+        let Measured { terms, answers } = self.measure(&run, version.number, champion, anchor, &judged).await?;
         let seed = Seed(run.seed).derive(&format!("look-{look}"));
-        let clusters = clusters(&self.settings.gate.dependence, &rows);
-        let class_count = self.settings.contract.label.classes.len();
-        let fitted = Fitted::of(version.number, &answers, &labels, class_count).filter(|_| self.settings.estimate_rows > 0);
-        let slices = slices(&self.settings.gate, &rows);
-        let terms = StoredTerms { labels, class_count, clusters, slices, maturity: Some(maturity), challenger, others };
+        let fitted = Fitted::of(version.number, &answers, &terms.labels, terms.class_count).filter(|_| self.settings.estimate_rows > 0);
         let settings = Arc::clone(&self.settings);
         let verdict = tokio::task::block_in_place(|| terms.judge(&settings.gate, look, seed))
             .map_err(|source| PipelineError::Judge { version: version.number, source })?;
@@ -210,16 +210,16 @@ impl Pipeline {
     }
 
     /// The terms of the challenger and of everyone that a rule compares it with, on the same rows.
-    async fn measure(
+    pub(crate) async fn measure(
         &mut self,
         run: &Run,
         challenger: VersionNo,
         champion: Option<VersionNo>,
         anchor: Option<VersionNo>,
-        rows: &Batch,
-        labels: &[u32],
+        judged: &Judged,
     ) -> Result<Measured, PipelineError> {
-        let classes = self.settings.contract.label.classes.len();
+        let rows = &judged.rows;
+        let (labels, class_count) = (self.classes_of(rows), self.settings.contract.label.classes.len());
         let mut others = BTreeMap::new();
         for (against, version) in [(Against::Champion, champion), (Against::Anchor, anchor)] {
             if let Some(version) = version {
@@ -229,36 +229,49 @@ impl Pipeline {
         }
         let trained_on = self.training_classes(run).await?;
         let baselines = [
-            (Against::NoChange, no_change(labels, trained_on.last().copied())),
+            (Against::NoChange, no_change(&labels, trained_on.last().copied())),
             (Against::Majority, vec![majority(&trained_on).unwrap_or(0); labels.len()]),
         ];
         for (against, predicted) in baselines {
-            others.insert(against, self.evaluate(rows, &Answers::certain(predicted, classes)).await?);
+            others.insert(against, self.evaluate(rows, &Answers::certain(predicted, class_count)).await?);
         }
         if self.settings.gate.rules.iter().any(|rule| rule.against == Against::Linear) {
             let answers = self.linear_answers(run, rows).await?;
             others.insert(Against::Linear, self.evaluate(rows, &answers).await?);
         }
         let answers = self.timed_answers(challenger, rows).await?;
-        Ok(Measured { challenger: self.evaluate(rows, &answers).await?, others, answers })
+        let challenger = self.evaluate(rows, &answers).await?;
+        let gate = &self.settings.gate;
+        let (clusters, slices) = (clusters(&gate.dependence, rows), slices(gate, rows));
+        let terms = StoredTerms { labels, class_count, clusters, slices, maturity: Some(judged.maturity), challenger, others };
+        Ok(Measured { terms, answers })
     }
 
     /// What `version` answers for `rows`.
     pub(crate) async fn answers(&mut self, version: VersionNo, rows: &Batch) -> Result<Answers, PipelineError> {
         let model = self.models.get(&self.stores, &self.settings.id, version).await?;
+        self.asked(version, &model, rows).await
+    }
+
+    /// What a loaded model answers for `rows`; errors name it `version`.
+    pub(crate) async fn asked(&self, version: VersionNo, model: &Arc<Model>, rows: &Batch) -> Result<Answers, PipelineError> {
         let (first_row, last_row) = crate::monitor::row_range(rows);
-        let rows = self.lagged(version, &model, rows).await?;
+        let rows = self.lagged(version, model, rows).await?;
         let predicted = tokio::task::block_in_place(|| model.predict(&rows));
         Ok(predicted.map_err(|source| PipelineError::Predict { version, first_row, last_row, source })?.into())
     }
 
     /// The same, timed where an evaluator measures that: it costs a second scoring, and makes decisions depend on the machine.
-    async fn timed_answers(&mut self, version: VersionNo, rows: &Batch) -> Result<Answers, PipelineError> {
-        let mut answers = self.answers(version, rows).await?;
+    pub(crate) async fn timed_answers(&mut self, version: VersionNo, rows: &Batch) -> Result<Answers, PipelineError> {
+        let model = self.models.get(&self.stores, &self.settings.id, version).await?;
+        self.timed(version, &model, rows).await
+    }
+
+    pub(crate) async fn timed(&self, version: VersionNo, model: &Arc<Model>, rows: &Batch) -> Result<Answers, PipelineError> {
+        let mut answers = self.asked(version, model, rows).await?;
         if self.needs_latency() {
-            let model = self.models.get(&self.stores, &self.settings.id, version).await?;
             let (first_row, last_row) = crate::monitor::row_range(rows);
-            let rows = self.lagged(version, &model, rows).await?;
+            let rows = self.lagged(version, model, rows).await?;
             let timed = tokio::task::block_in_place(|| model.latencies_ns(&rows, TIMED_ROWS_MAX));
             answers.latencies_ns = timed.map_err(|source| PipelineError::Predict { version, first_row, last_row, source })?;
         }
@@ -270,7 +283,7 @@ impl Pipeline {
     }
 
     /// The terms of one set of answers, by every evaluator.
-    async fn evaluate(&mut self, rows: &Batch, answers: &Answers) -> Result<Vec<MetricTerms>, PipelineError> {
+    pub(crate) async fn evaluate(&mut self, rows: &Batch, answers: &Answers) -> Result<Vec<MetricTerms>, PipelineError> {
         let scored = scored_batch(rows, &self.settings.contract.label.classes, answers, self.needs_latency());
         let mut all: Vec<MetricTerms> = Vec::new();
         for step in &mut self.plugins.evaluators {
@@ -385,19 +398,6 @@ fn clusters(dependence: &Dependence, rows: &Batch) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn maturity_is_the_share_of_labels_from_the_first_to_the_last() {
-        let check = |labels: Vec<Option<&str>>, rows: usize, maturity: f64| {
-            let labels: ArrayRef = Arc::new(StringArray::from(labels));
-            let judged = Judged::of(&Batch::new(vec![("y".into(), Role::Label, labels)]).unwrap());
-            assert_eq!((judged.rows.row_count(), judged.maturity), (rows, maturity));
-        };
-        // What comes before the first label and after the last is not judged yet.
-        check(vec![None, Some("0"), None, Some("1"), Some("1"), None, None], 3, 0.75);
-        check(vec![Some("0"), Some("1")], 2, 1.0);
-        check(vec![None, None], 0, 1.0);
-    }
 
     #[test]
     fn slices_are_the_values_of_named_columns() {

@@ -11,6 +11,7 @@
 
 mod alerts;
 mod arriving;
+mod audit;
 mod backoff;
 mod backtest;
 mod blame;
@@ -51,6 +52,7 @@ mod terms;
 mod training;
 mod trial;
 
+pub use audit::{Recipe, Sibling, Tried};
 pub use backoff::{BACKOFF_MS, Backoff, RETRY_AFTER_MS_MAX};
 pub use backtest::{Backtest, BacktestSettings, Mark, MarkKind, backtest};
 pub use bundle::{Bundle, FailedCall, NotABundle, SeenCounts};

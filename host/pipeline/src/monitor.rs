@@ -292,7 +292,8 @@ pub(crate) fn row_range(rows: &Batch) -> (u64, u64) {
     (numbers.first().copied().unwrap_or(0), numbers.last().copied().unwrap_or(0))
 }
 
-fn instants(rows: &Batch, name: &str) -> Vec<Option<i64>> {
+/// The instants of a column of cleaned rows, in microseconds.
+pub(crate) fn instants(rows: &Batch, name: &str) -> Vec<Option<i64>> {
     let column = rows.column(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
     column.map(|column| column.iter().collect()).unwrap_or_default()
 }

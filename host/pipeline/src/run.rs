@@ -10,10 +10,11 @@ use tidegate_model::{Checkpoint, Family, Flow, LOOKBACK_ROWS_MAX, Model, ModelSp
 use tidegate_policy::{GateRows, due, manual_held, next_look};
 use tidegate_store::Write;
 use tidegate_vocab::{
-    Alias, Batch, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Seed, Snapshot, VersionNo, VersionState,
+    Alias, Batch, DecidedBy, Decision, DecisionKind, Digest, ModelVersion, Run, RunId, RunState, Seed, Snapshot, Timestamp, VersionNo,
+    VersionState,
 };
 
-use crate::judge::{Answers, Judged, label_classes};
+use crate::judge::{Answers, label_classes};
 use crate::{Outcome, Pipeline, PipelineError};
 
 impl Pipeline {
@@ -183,16 +184,13 @@ impl Pipeline {
         let spec = ModelSpec { lags: self.settings.model.lags.clone(), ..ModelSpec::new(Family::Linear) };
         let contract = &self.settings.contract;
         let version = run.version.unwrap_or(VersionNo(0));
-        let (first_row, last_row) = crate::monitor::row_range(rows);
         let model = tokio::task::block_in_place(|| {
             let trained = train(&spec, contract, &training, &validation, Seed(run.seed), None, &mut |_| Flow::Continue);
             let artefact = trained.map_err(|source| PipelineError::Train { source })?.artefact;
             let model = Model::load(&artefact.weights, &artefact.manifest);
             model.map(Arc::new).map_err(|source| PipelineError::Load { version, source })
         })?;
-        let rows = self.lagged(version, &model, rows).await?;
-        let predicted = tokio::task::block_in_place(|| model.predict(&rows));
-        Ok(predicted.map_err(|source| PipelineError::Predict { version, first_row, last_row, source })?.into())
+        self.asked(version, &model, rows).await
     }
 
     pub(crate) async fn checkpoint(&self, digest: &[u8]) -> Result<Option<Checkpoint>, PipelineError> {
@@ -214,11 +212,12 @@ impl Pipeline {
             GateRows::HeldOut => {
                 let snapshot = self.snapshot_of(run).await?;
                 let rows = self.split_of(&snapshot, "gate").await?;
-                Judged::of(&self.unseen_by_champion(rows).await?)
+                self.judged(snapshot.chain, &self.unseen_by_champion(rows).await?).await?
             }
             GateRows::Arriving => {
                 let needed = next_look(&self.settings.gate, run.looks).unwrap_or(u64::MAX);
-                let judged = Judged::of(&self.known_since(version.trained_until_row).await?);
+                let known = self.labelled_since(self.chain, version.trained_until_row, self.now()).await?;
+                let judged = self.judged(self.chain, &known).await?;
                 let arrived = judged.rows.row_count() as u64;
                 if arrived < needed {
                     return Ok(Outcome::Waiting { rows: needed - arrived });
@@ -233,12 +232,12 @@ impl Pipeline {
         self.judge(run.clone(), version, judged, run.looks + 1).await
     }
 
-    /// Rows from row `from` on, with the labels that are known by now.
-    async fn known_since(&self, from: u64) -> Result<Batch, PipelineError> {
-        let parts = self.stores.meta.clean_parts(&self.settings.id, &self.chain, from).await?;
-        let contract = &self.settings.contract;
-        let read = read_rows(&self.reader(), contract, &parts, from, self.rows_cleaned, Some(self.now())).await;
-        read.map_err(|source| PipelineError::Dataset { first_row: from, last_row: self.rows_cleaned, source })
+    /// Rows behind `chain` from row `from` on, with the labels that were known by then.
+    pub(crate) async fn labelled_since(&self, chain: Digest, from: u64, known_by: Timestamp) -> Result<Batch, PipelineError> {
+        let parts = self.stores.meta.clean_parts(&self.settings.id, &chain, from).await?;
+        let to = if chain == self.chain { self.rows_cleaned } else { self.rows_total };
+        let read = read_rows(&self.reader(), &self.settings.contract, &parts, from, to, Some(known_by)).await;
+        read.map_err(|source| PipelineError::Dataset { first_row: from, last_row: to, source })
     }
 
     /// Of held-out rows, those that the champion was not trained on either.

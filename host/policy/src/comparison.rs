@@ -216,10 +216,10 @@ impl<'a> Comparison<'a> {
         let is_as_named = self.other.as_ref().is_some_and(|(other, _)| *other == self.rule.against);
         (verdict.verdict == Verdict::Pass && is_as_named && self.slice.is_none() && gain > gain_max).then(|| {
             format!(
-                "inconclusive: `{}` is better than that of the {} by {} and `gain_max` is {}; so much at once is more often a label that \
+                "inconclusive: `{}` is better than that of {} by {} and `gain_max` is {}; so much at once is more often a label that \
                  leaked into the features than a better model",
                 self.rule.metric,
-                self.rule.against,
+                self.rule.against.described(),
                 number(gain),
                 number(gain_max)
             )
@@ -344,7 +344,7 @@ impl<'a> Comparison<'a> {
         .to_owned();
         text += &format!("`{}` is {}", self.rule.metric, value(challenger));
         if self.other.is_some() {
-            text += &format!(", of the {} {}", self.against(), value(other));
+            text += &format!(", that of {} {}", self.compared_with(), value(other));
         }
         let subject = match (self.rule.test, &self.other) {
             (Test::RatioUpper { .. }, _) => "the ratio",
@@ -368,6 +368,14 @@ impl<'a> Comparison<'a> {
             text += &format!(" that weigh as much as {} independent ones", count((self.rows as f64 / effect).round() as u64));
         }
         text + ")"
+    }
+
+    /// Whom the challenger was compared with, as a sentence names them.
+    fn compared_with(&self) -> String {
+        match (&self.other, self.rule.against) {
+            (Some((other, _)), wanted) if *other != wanted => format!("{} (there is no {wanted} yet)", other.described()),
+            (_, wanted) => wanted.described().to_owned(),
+        }
     }
 
     /// Whom the challenger was compared with, as the verdict names them.

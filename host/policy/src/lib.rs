@@ -25,6 +25,7 @@ mod delong;
 mod drift;
 mod error;
 mod estimator;
+mod explain;
 mod gate;
 mod interval;
 mod judge;

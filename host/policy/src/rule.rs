@@ -55,6 +55,18 @@ impl Against {
         }
     }
 
+    /// Whose metric it is, as a sentence names him.
+    pub fn described(self) -> &'static str {
+        match self {
+            Against::Champion => "the champion",
+            Against::Anchor => "the anchor",
+            Against::NoChange => "repeating the last label",
+            Against::Majority => "always answering the commonest class",
+            Against::Linear => "a linear model of the same rows",
+            Against::Bound => "the bound",
+        }
+    }
+
     /// The baselines that stand in for a champion before there is one.
     pub const NAIVE: [Against; 3] = [Against::NoChange, Against::Majority, Against::Linear];
 }

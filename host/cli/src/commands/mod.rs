@@ -8,7 +8,6 @@ mod contract;
 mod dead_letter;
 mod drift;
 mod gate;
-mod gate_import;
 mod gc;
 mod ingest;
 mod init;

@@ -23,7 +23,7 @@ pub use frontier::{Tried, tried};
 pub use page::page;
 pub use rolling::{ScoredRow, rolling_accuracy};
 pub use summary::{summary_json, summary_table};
-pub use verdicts::verdict_table;
+pub use verdicts::{verdict_table, verdict_word};
 
 /// Everything that a backtest found out.
 #[derive(Debug, Clone)]

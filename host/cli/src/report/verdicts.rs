@@ -10,7 +10,7 @@ pub fn verdict_table(rules: &[RuleVerdict]) -> String {
         let bounds = rule.interval.map_or_else(String::new, |(lower, upper)| format!("{lower:.4} to {upper:.4}"));
         vec![
             rule.rule.clone(),
-            word(rule.verdict).to_owned(),
+            verdict_word(rule.verdict).to_owned(),
             format!("{} against {}", rule.metric, rule.against),
             number(rule.challenger),
             number(rule.other),
@@ -28,7 +28,8 @@ pub fn verdict_table(rules: &[RuleVerdict]) -> String {
     out
 }
 
-fn word(verdict: Verdict) -> &'static str {
+/// The word for a verdict.
+pub fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "pass",
         Verdict::Fail => "fail",

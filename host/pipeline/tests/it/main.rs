@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it stands")]
 
+mod audit;
 mod crashes;
 mod data_life;
 mod drift;

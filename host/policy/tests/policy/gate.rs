@@ -400,13 +400,13 @@ fn reasons_read_like_sentences() {
     check(
         Dependence::Independent,
         Test::Superior,
-        "passes: `accuracy` is 0.7480, of the champion 0.7180; it is better with p = 1.52e-4, worse with p = 0.9998, against 0.0500 \
+        "passes: `accuracy` is 0.7480, that of the champion 0.7180; it is better with p = 1.52e-4, worse with p = 0.9998, against 0.0500 \
          (mcnemar-mid-p, 1,000 rows)",
     );
     check(
         Dependence::Independent,
         NOT_WORSE,
-        "passes: `accuracy` is 0.7480, of the champion 0.7180; the difference in its favour is above 0.0166 and below 0.0443 \
+        "passes: `accuracy` is 0.7480, that of the champion 0.7180; the difference in its favour is above 0.0166 and below 0.0443 \
          (95.0 % each) and must be above -0.0200 (tango, 1,000 rows)",
     );
 }

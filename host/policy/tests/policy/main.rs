@@ -7,6 +7,7 @@ mod configuration;
 mod detectors;
 mod drift;
 mod estimates;
+mod explain;
 mod gate;
 mod simulation;
 mod statistics;

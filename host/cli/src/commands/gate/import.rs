@@ -32,7 +32,7 @@ struct Imported {
 pub fn import(from: ThresholdsOf, path: &Path, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut text = String::new();
     let failed = |error| Failure::from(anyhow::Error::new(error).context(format!("could not read `{}`", path.display())));
-    super::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
+    crate::commands::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
     let value: Value = serde_json::from_str(&text).map_err(|error| {
         let hint = "write it as JSON first: a proto by `json_format.MessageToJson`, YAML by any converter";
         Failure::usage(format!("`{}` is no JSON: {error}", path.display()), hint)

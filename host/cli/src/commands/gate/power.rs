@@ -1,38 +1,22 @@
-//! `tidegate gate lint | power | replay | import`: the gate before and after it decides.
+//! `tidegate gate power`: rows that each rule needs, and who passes it.
 
-use serde_json::{Value, json};
-use tidegate_pipeline::{StoredTerms, Stores};
+use serde_json::json;
 use tidegate_policy::{ASSUMED_DISAGREEMENT, Against, Gate, Rule, Test, alpha_per_look, chance_to_pass, power_rows, rows_for_look};
-use tidegate_store::{MetaStore as _, StateFolder};
-use tidegate_vocab::{Decision, DecisionKind, Seed, Terms};
+use tidegate_vocab::Terms;
 
-use super::{chosen, config, gate_import};
-use crate::args::{GateCommand, Global};
-use crate::compose::{self, clock::SystemClock};
+use super::{Judged, judged};
+use crate::args::Global;
+use crate::commands::{chosen, config};
+use crate::compose;
 use crate::config::section::grouped;
-use crate::config::{PipelineConfig, lint};
 use crate::failure::{Exit, Failure};
-use crate::report::decision_word;
 use crate::terminal::{Terminal, table};
 
-/// Does what was asked about the gate.
+/// Prints what the rules can show.
 ///
 /// # Errors
-/// A [`Failure`] when settings or state cannot be read.
-pub fn gate(global: &Global, command: &GateCommand, terminal: &Terminal) -> Result<Exit, Failure> {
-    match command {
-        GateCommand::Lint => {
-            let config = config(global)?;
-            Ok(show_lint(&chosen(&config, global)?.gate, terminal))
-        }
-        GateCommand::Power { disagreement, difference } => power(global, *disagreement, *difference, terminal),
-        GateCommand::Replay => replay(global, terminal),
-        // What another tool says has nothing to do with the settings here, which may not be written yet.
-        GateCommand::Import { from, file } => gate_import::import(*from, file, terminal),
-    }
-}
-
-fn power(global: &Global, disagreement: Option<f64>, difference: f64, terminal: &Terminal) -> Result<Exit, Failure> {
+/// A [`Failure`] when settings or state cannot be read, or a number is none.
+pub fn power(global: &Global, disagreement: Option<f64>, difference: f64, terminal: &Terminal) -> Result<Exit, Failure> {
     let config = config(global)?;
     let chosen = chosen(&config, global)?;
     let within = |value: f64| value.is_finite() && value > 0.0 && value <= 1.0;
@@ -47,50 +31,6 @@ fn power(global: &Global, disagreement: Option<f64>, difference: f64, terminal: 
     };
     show_power(&chosen.gate, disagreement.or(measured), measured.is_some(), difference, terminal);
     Ok(Exit::Ok)
-}
-
-fn replay(global: &Global, terminal: &Terminal) -> Result<Exit, Failure> {
-    let config = config(global)?;
-    let chosen = chosen(&config, global)?;
-    compose::with_state_to_read(&config, async |state| {
-        let judged = judged(state, chosen).await?;
-        let replayed: Vec<Replayed> = judged.iter().map(|judged| Replayed::of(judged, &chosen.gate)).collect();
-        terminal.result(|| replay_table(&replayed), || replayed.iter().map(Replayed::json).collect());
-        Ok(Exit::Ok)
-    })
-}
-
-fn show_lint(gate: &Gate, terminal: &Terminal) -> Exit {
-    let advice = lint(gate);
-    let text = || match advice.as_slice() {
-        [] => "nothing is unwise about these rules\n".to_owned(),
-        advice => advice.iter().map(|line| format!("{line}\n")).collect(),
-    };
-    terminal.result(text, || json!(advice));
-    if advice.is_empty() { Exit::Ok } else { Exit::Rejected }
-}
-
-/// A decision of the gate with what it was made on, where that can be read.
-struct Judged {
-    number: u64,
-    decision: Decision,
-    terms: Option<StoredTerms>,
-}
-
-/// All decisions that a gate made, oldest first.
-async fn judged(state: &StateFolder, chosen: &PipelineConfig) -> Result<Vec<Judged>, Failure> {
-    let stores: Stores = compose::stores(state, std::sync::Arc::new(SystemClock));
-    let mut judged = Vec::new();
-    for (number, decision) in state.meta.decisions(&chosen.id, None).await? {
-        let Some(evidence) = &decision.evidence else { continue };
-        // Terms may have gone with their version, or be of a build that stored less.
-        let terms = match stores.blobs.get(&evidence.terms).await {
-            Ok(bytes) => StoredTerms::decode(&bytes).ok(),
-            Err(_) => None,
-        };
-        judged.push(Judged { number, decision, terms });
-    }
-    Ok(judged)
 }
 
 /// The share of rows on which challenger and champion were right and wrong in different ways.
@@ -179,61 +119,4 @@ fn show_power(gate: &Gate, disagreement: Option<f64>, is_measured: bool, differe
         json!({ "disagreement": share, "difference": difference, "rules": powers.iter().map(rule).collect::<Vec<_>>() })
     };
     terminal.result(text, value);
-}
-
-/// One decision, and what the rules of today make of the same rows.
-struct Replayed {
-    number: u64,
-    version: String,
-    look: u32,
-    then: DecisionKind,
-    /// What it would be now, or why that cannot be said.
-    now: Result<DecisionKind, String>,
-    reason: String,
-}
-
-impl Replayed {
-    fn of(judged: &Judged, gate: &Gate) -> Replayed {
-        let Judged { number, decision, terms } = judged;
-        let seed = Seed(decision.evidence.as_ref().map_or(0, |evidence| evidence.seed));
-        let again = match terms {
-            Some(terms) => terms.judge(gate, decision.look, seed).map_err(|error| error.to_string()),
-            None => Err("its terms are not kept any more, or were stored without labels".to_owned()),
-        };
-        let (now, reason) = match again {
-            Ok(verdict) => (Ok(verdict.kind), verdict.reason),
-            Err(why) => (Err(why.clone()), why),
-        };
-        Replayed { number: *number, version: decision.version.to_string(), look: decision.look, then: decision.kind, now, reason }
-    }
-
-    fn is_changed(&self) -> bool {
-        self.now.as_ref().is_ok_and(|now| *now != self.then)
-    }
-
-    fn json(&self) -> Value {
-        let now = self.now.as_ref().map_or(Value::Null, |now| decision_word(*now).into());
-        json!({ "decision": self.number, "version": self.version, "look": self.look, "then": decision_word(self.then), "now": now,
-                "changed": self.is_changed(), "reason": self.reason })
-    }
-}
-
-fn replay_table(replayed: &[Replayed]) -> String {
-    if replayed.is_empty() {
-        return "no gate has decided yet\n".to_owned();
-    }
-    let rows = replayed.iter().map(|one| {
-        let now = one.now.as_ref().map_or("–", |now| decision_word(*now));
-        let mark = if one.is_changed() { "◂" } else { "" };
-        vec![
-            one.version.clone(),
-            one.look.to_string(),
-            decision_word(one.then).to_owned(),
-            format!("{now} {mark}").trim_end().to_owned(),
-            one.reason.clone(),
-        ]
-    });
-    let changed = replayed.iter().filter(|one| one.is_changed()).count();
-    let table = table(&["version", "look", "then", "now", "why"], rows.collect(), 9);
-    format!("{table}\n{changed} of {} decisions would be others\n", replayed.len())
 }
