@@ -18,7 +18,7 @@ use tidegate_vocab::{Alias, Batch, LoggedPrediction, RowColumns, Timestamp, Traf
 
 use crate::drift::DriftNews;
 use crate::judge::label_classes;
-use crate::{DriftBook, DriftReferences, DriftedWindow, Estimates, LoopState, Outcome, Pipeline, PipelineError, RolloutBook};
+use crate::{DriftBook, DriftReferences, DriftedWindow, Estimates, GuardBook, LoopState, Outcome, Pipeline, PipelineError, RolloutBook};
 
 /// Rows scored in one step, so that memory stays flat after a long backlog.
 const SCORE_ROWS_MAX: u64 = 65_536;
@@ -49,6 +49,7 @@ struct Seen {
     rollouts: Arc<RolloutBook>,
     estimates: Arc<Estimates>,
     drift: Arc<DriftBook>,
+    guard: Arc<GuardBook>,
 }
 
 /// What of it did change.
@@ -56,6 +57,7 @@ struct Changed {
     rollouts: Option<Arc<RolloutBook>>,
     estimates: Option<Arc<Estimates>>,
     drift: Option<Arc<DriftBook>>,
+    guard: Option<Arc<GuardBook>>,
     references: Option<Arc<DriftReferences>>,
 }
 
@@ -73,7 +75,13 @@ impl Pipeline {
         if self.served == 0 {
             self.served = self.stores.feedback.prediction_count(&self.settings.id).await?;
         }
-        let mut seen = Seen { rollouts: self.rollouts.draft(), estimates: self.estimates.draft(), drift: self.drift.draft() };
+        let mut seen = Seen {
+            rollouts: self.rollouts.draft(),
+            estimates: self.estimates.draft(),
+            drift: self.drift.draft(),
+            guard: self.guard.draft(),
+        };
+        self.begin_guard(&mut seen.guard).await?;
         // Before the labels of the same rows are looked at, or they would be known before anything was expected of them.
         self.estimate(&mut seen.estimates, &mut state.triggers).await?;
         let DriftNews { references, turned } = self.watch_drift(&mut seen.drift, &mut state.triggers).await?;
@@ -84,11 +92,13 @@ impl Pipeline {
                 break;
             }
             state.observed_row = next_row;
+            self.guard_rows(&mut seen.guard, &scored).await?;
             self.take_in(&mut state, &mut seen, &scored);
         }
         if self.settings.contract.label.by_id {
             writes.extend(self.score_arrived(&mut state, &mut seen).await?);
         }
+        writes.extend(self.settle_guard(&mut seen.guard));
         let busy = self.stores.meta.open_run(&self.settings.id).await?.is_some() || seen.rollouts.open.is_some();
         let moment = self.moment().await?;
         let due = due(&self.settings.triggers, &mut state.triggers, &moment).filter(|_| !busy);
@@ -107,38 +117,42 @@ impl Pipeline {
             }
         };
         self.took_in(changed);
+        let taken_back = self.take_back_champion().await?;
         if !turned.is_empty() {
             turned.iter().for_each(|window| self.alert_drift(window));
             self.send_alerts().await;
         }
-        Ok(outcome)
+        Ok(if taken_back.is_some() { Outcome::Moved } else { outcome })
     }
 
     fn changed(&self, seen: Seen, references: Option<Arc<DriftReferences>>) -> Changed {
-        let Seen { rollouts, estimates, drift } = seen;
+        let Seen { rollouts, estimates, drift, guard } = seen;
         Changed {
             rollouts: self.rollouts.changed(rollouts),
             estimates: self.estimates.changed(estimates),
             drift: self.drift.changed(drift),
+            guard: self.guard.changed(guard),
             references,
         }
     }
 
     fn write_changed(&self, changed: &Changed, writes: &mut Vec<Write>) -> Result<(), PipelineError> {
-        let Changed { rollouts, estimates, drift, references } = changed;
+        let Changed { rollouts, estimates, drift, guard, references } = changed;
         writes.extend(rollouts.as_ref().map(|book| self.rollouts.write(book)).transpose()?);
         writes.extend(estimates.as_ref().map(|book| self.estimates.write(book)).transpose()?);
         writes.extend(drift.as_ref().map(|book| self.drift.write(book)).transpose()?);
+        writes.extend(guard.as_ref().map(|book| self.guard.write(book)).transpose()?);
         writes.extend(references.as_ref().map(|book| self.drift_references.write(book)).transpose()?);
         Ok(())
     }
 
     /// The commit with what changed holds.
     fn took_in(&mut self, changed: Changed) {
-        let Changed { rollouts, estimates, drift, references } = changed;
+        let Changed { rollouts, estimates, drift, guard, references } = changed;
         rollouts.into_iter().for_each(|book| self.rollouts.committed(book));
         estimates.into_iter().for_each(|book| self.estimates.committed(book));
         drift.into_iter().for_each(|book| self.drift.committed(book));
+        guard.into_iter().for_each(|book| self.guard.committed(book));
         references.into_iter().for_each(|book| self.drift_references.committed(book));
     }
 
@@ -200,6 +214,7 @@ impl Pipeline {
             count += labels.len();
             self.late.extend(labels.iter().filter_map(|label| Some((label.row?, label.label.class.clone(), label.label.known_at))));
             let scored = self.score_labels(&labels).await?;
+            self.guard_rows(&mut seen.guard, &scored).await?;
             self.take_in(state, seen, &scored);
         }
         let body = serde_json::json!({ "count": count, "after": first, "to": state.observed_label });

@@ -29,7 +29,7 @@ pub async fn promote(pipeline: &mut Pipeline, to: VersionNo, operator: &str, rea
     let by = DecidedBy::Operator(operator.to_owned());
     let decision = decision(pipeline, DecisionKind::Promote, to, champion, by, reason);
     let moves = promotion_by_hand(pipeline, &version, champion).await?;
-    move_champion(pipeline, decision, Vec::new(), moves).await
+    pipeline.move_champion(decision, Vec::new(), moves, None).await
 }
 
 /// Makes a model that was trained elsewhere a version, and champion, because `operator` says so: the first one of a pipeline, say.
@@ -94,7 +94,7 @@ pub async fn import(
         Write::Run { expected: RunState::Queued, run: done },
     ];
     let moves = promotion_by_hand(pipeline, &version, champion).await?;
-    move_champion(pipeline, decision, arrival, moves).await
+    pipeline.move_champion(decision, arrival, moves, None).await
 }
 
 /// The writes of [`promotion`]; the first champion is the anchor, too, or nothing would hold those after it. So is one that waited for
@@ -197,7 +197,7 @@ pub async fn roll_back(pipeline: &mut Pipeline, to: Option<VersionNo>, operator:
         Write::VersionState { version: target.number, expected: target.state, to: VersionState::Serving },
         Write::MoveAlias { alias: Alias::Champion, expected: Some(champion), to: target.number },
     ];
-    move_champion(pipeline, decision, Vec::new(), writes).await
+    pipeline.move_champion(decision, Vec::new(), writes, None).await
 }
 
 /// Retention lets go of the weights of old versions; one without them must not serve.
@@ -226,30 +226,4 @@ fn decision(
 ) -> Decision {
     let (at, reason) = (pipeline.now(), reason.to_owned());
     Decision { kind, version, parent, by, at, run: None, look: 0, evidence: None, rules: Vec::new(), reason }
-}
-
-/// Commits `before`, the decision and its `moves` together.
-async fn move_champion(
-    pipeline: &mut Pipeline,
-    decision: Decision,
-    before: Vec<Write>,
-    moves: Vec<Write>,
-) -> Result<Decision, PipelineError> {
-    let overtaken = pipeline.overtaken(decision.version)?;
-    let mut state = pipeline.state.clone();
-    state.serve_from(pipeline.rows_total, decision.version);
-    let mut writes = before;
-    writes.push(Write::Decision(decision.clone()));
-    writes.extend(moves);
-    let book = overtaken.map(|(book, ends)| {
-        writes.extend(ends);
-        book
-    });
-    pipeline.commit(state, writes).await?;
-    if let Some(book) = book {
-        pipeline.rollouts.committed(book);
-    }
-    pipeline.observer.decided(&decision, pipeline.rows_total);
-    pipeline.alert_decision(&decision).await;
-    Ok(decision)
 }

@@ -14,6 +14,7 @@ use crate::alerts::Unsent;
 use crate::dead_letters::{self, DeadLetters};
 use crate::drift::{self, DriftBook, DriftReferences};
 use crate::estimates::{self, Estimates};
+use crate::guard::{self, GuardBook};
 use crate::ingest::Pending;
 use crate::kept::Kept;
 use crate::memory::{Memory, keepers};
@@ -92,6 +93,8 @@ pub struct Pipeline {
     pub(crate) drift_references: Kept<DriftReferences>,
     /// Quality without labels.
     pub(crate) estimates: Kept<Estimates>,
+    /// The champion against the version before.
+    pub(crate) guard: Kept<GuardBook>,
     /// Alerts that are to be sent, and those that wait to be sent again.
     pub(crate) alerts_due: Vec<Alert>,
     pub(crate) unsent: VecDeque<Unsent>,
@@ -126,6 +129,7 @@ impl Pipeline {
         let drift = Kept::of(&*stores.meta, &settings.id, drift::KEY).await?;
         let drift_references = Kept::of(&*stores.meta, &settings.id, drift::REFERENCE_KEY).await?;
         let estimates = Kept::of(&*stores.meta, &settings.id, estimates::KEY).await?;
+        let guard = Kept::of(&*stores.meta, &settings.id, guard::KEY).await?;
         let backlog = Backlog::of(&settings, &stores, &state, &chain, &letters, &keepers(&plugins.cleaners)).await?;
         let late = late_labels(&settings, &stores, &state, backlog.rows_total).await?;
         let (readmitted_revision, readmitted) = Readmitted::of(&*stores.meta, &settings.id).await?;
@@ -154,6 +158,7 @@ impl Pipeline {
             drift,
             drift_references,
             estimates,
+            guard,
             alerts_due: Vec::new(),
             unsent: VecDeque::new(),
             memory: Memory::default(),

@@ -59,6 +59,14 @@ pub struct Rollout {
     moves_anchor: bool,
 }
 
+impl RolloutBook {
+    fn put_away(&mut self, quarantined: Option<QuarantinedFingerprint>) {
+        self.quarantined.extend(quarantined);
+        let over = self.quarantined.len().saturating_sub(QUARANTINED_MAX);
+        self.quarantined.drain(..over);
+    }
+}
+
 impl Rollout {
     /// The champion that answers everyone else.
     pub fn champion(&self) -> Option<VersionNo> {
@@ -240,15 +248,15 @@ impl Pipeline {
         writes.push(self.state_write(&rollout, VersionState::RolledBack));
         let (version, expected) = (rollout.version, VersionState::RolledBack);
         writes.push(Write::VersionState { version, expected, to: VersionState::Quarantined });
-        let record = self.stores.meta.version(&self.settings.id, version).await?;
-        let quarantined = match record {
-            Some(record) => {
-                let run = self.stores.meta.run(&self.settings.id, record.run).await?;
-                run.map(|run| QuarantinedFingerprint { version, fingerprint: record.fingerprint, seed: run.seed })
-            }
-            None => None,
-        };
+        let quarantined = self.quarantined(version).await?;
         self.refused(rollout, writes, by, reason, quarantined).await
+    }
+
+    /// By what a version that was taken back is known, so that it is not trained again.
+    async fn quarantined(&self, version: VersionNo) -> Result<Option<QuarantinedFingerprint>, PipelineError> {
+        let Some(record) = self.stores.meta.version(&self.settings.id, version).await? else { return Ok(None) };
+        let run = self.stores.meta.run(&self.settings.id, record.run).await?;
+        Ok(run.map(|run| QuarantinedFingerprint { version, fingerprint: record.fingerprint, seed: run.seed }))
     }
 
     /// Commits the end of a rollout whose version does not serve.
@@ -261,9 +269,7 @@ impl Pipeline {
         quarantined: Option<QuarantinedFingerprint>,
     ) -> Result<Decision, PipelineError> {
         let mut book = RolloutBook { open: None, ..(*self.rollouts).clone() };
-        book.quarantined.extend(quarantined);
-        let over = book.quarantined.len().saturating_sub(QUARANTINED_MAX);
-        book.quarantined.drain(..over);
+        book.put_away(quarantined);
         let champion = rollout.champion();
         let decision =
             Decision { kind: DecisionKind::Reject, parent: champion, by, at: self.now(), reason, rules: Vec::new(), ..rollout.decision };
@@ -317,16 +323,37 @@ impl Pipeline {
         Ok(Some(self.taken_back(rollout, Vec::new(), by, reason.to_owned()).await?))
     }
 
-    /// What has to be written for the rollout under way when a person makes `to` champion: it ends, and a version other than `to` was
-    /// rolled out in vain.
-    pub(crate) fn overtaken(&self, to: VersionNo) -> Result<Option<(RolloutBook, Vec<Write>)>, PipelineError> {
-        let Some(rollout) = &self.rollouts.open else { return Ok(None) };
-        let book = RolloutBook { open: None, ..(*self.rollouts).clone() };
-        let mut writes = vec![self.rollouts.write(&book)?];
-        if rollout.version != to {
-            writes.push(self.state_write(rollout, VersionState::RolledBack));
+    /// Commits `before`, the decision and its `moves` of the champion together. A rollout under way ends with them: a version other than
+    /// the new champion was rolled out in vain. What is put `away` is not trained again on the same rows.
+    pub(crate) async fn move_champion(
+        &mut self,
+        decision: Decision,
+        before: Vec<Write>,
+        moves: Vec<Write>,
+        away: Option<VersionNo>,
+    ) -> Result<Decision, PipelineError> {
+        let mut state = self.state.clone();
+        state.serve_from(self.rows_total, decision.version);
+        let mut writes = before;
+        writes.push(Write::Decision(decision.clone()));
+        writes.extend(moves);
+        let mut book = self.rollouts.draft();
+        if let Some(rollout) = &self.rollouts.open {
+            if rollout.version != decision.version {
+                writes.push(self.state_write(rollout, VersionState::RolledBack));
+            }
+            Arc::make_mut(&mut book).open = None;
         }
-        Ok(Some((book, writes)))
+        if let Some(away) = away {
+            Arc::make_mut(&mut book).put_away(self.quarantined(away).await?);
+        }
+        let changed = self.rollouts.changed(book);
+        writes.extend(changed.as_ref().map(|book| self.rollouts.write(book)).transpose()?);
+        self.commit(state, writes).await?;
+        changed.into_iter().for_each(|book| self.rollouts.committed(book));
+        self.observer.decided(&decision, self.rows_total);
+        self.alert_decision(&decision).await;
+        Ok(decision)
     }
 
     /// Notes what became known of answers that count in the arms.

@@ -1,7 +1,7 @@
 //! The checked settings of one pipeline, without any file format.
 
 use tidegate_model::ModelSpec;
-use tidegate_policy::{DriftSettings, Gate, RolloutSettings, TriggerRule};
+use tidegate_policy::{DriftSettings, Gate, GuardSettings, RolloutSettings, TriggerRule};
 use tidegate_vocab::{Contract, Digest, PipelineId, Seed};
 
 use crate::FailureRules;
@@ -33,6 +33,8 @@ pub struct Settings {
     pub gate: Gate,
     /// How a version that passed its gate takes over requests; `None` where it serves at once, since nobody asks or nobody said how.
     pub rollout: Option<RolloutSettings>,
+    /// How a champion is held against the version before; `None` where it is not.
+    pub guard: Option<GuardSettings>,
     /// Every challenger becomes champion at once; only `backtest --no-gate` asks for it, to compare with.
     pub ungated: bool,
     /// The seed of all chance in the pipeline.

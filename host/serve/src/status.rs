@@ -69,6 +69,8 @@ pub struct PipelineStatus {
     pub rollout: Option<RolloutStatus>,
     /// What the newest answers seem to be worth, before their labels come.
     pub estimate: Option<EstimateStatus>,
+    /// How the champion stands against the version before, as a sentence.
+    pub guard: Option<String>,
     /// What the newest window of rows says about drift.
     pub drift: Option<DriftStatus>,
     /// Realised quality over time, oldest first.

@@ -114,3 +114,15 @@ pub struct Decision {
     /// One sentence for people.
     pub reason: String,
 }
+
+impl Decision {
+    /// Who decided, as people are told.
+    pub fn author(&self) -> String {
+        match (&self.by, self.kind) {
+            (DecidedBy::Gate, _) => "the gate".to_owned(),
+            (DecidedBy::Operator(name), _) => format!("operator {name}"),
+            (DecidedBy::Guard, DecisionKind::RollBack) => "the guard".to_owned(),
+            (DecidedBy::Guard, _) => "the rollout".to_owned(),
+        }
+    }
+}

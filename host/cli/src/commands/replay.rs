@@ -87,6 +87,10 @@ fn one(
         let mut settings = compose::settings(chosen, GateRows::Arriving, config.plugins.failures);
         settings.seed = Seed(seed);
         settings.ungated = options.no_gate;
+        if options.no_gate {
+            // Nobody looks at what serves, before or after.
+            settings.guard = None;
+        }
         let waits = |kind: fn(&TriggerKind) -> bool| settings.triggers.iter().any(|rule| kind(&rule.kind));
         if !waits(|kind| matches!(kind, TriggerKind::Drift | TriggerKind::PredictionDrift)) {
             settings.drift = None;

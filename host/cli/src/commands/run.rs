@@ -4,11 +4,13 @@ use serde_json::json;
 use tidegate_model::Progress as Training;
 use tidegate_pipeline::{Observer, RunEnd, ingest_all, run_once};
 use tidegate_policy::GateRows;
-use tidegate_vocab::{Decision, DecisionKind, Run};
+use tidegate_store::{MetaStore as _, StateFolder};
+use tidegate_vocab::{DecidedBy, Decision, DecisionKind, Run};
 
 use super::{chosen, config};
 use crate::args::Global;
 use crate::compose;
+use crate::config::PipelineConfig;
 use crate::config::section::grouped;
 use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
@@ -44,11 +46,26 @@ pub fn run(global: &Global, force: bool, terminal: &Terminal) -> Result<Exit, Fa
         let observer = Box::new(Watch { progress: Progress::start(terminal, "run") });
         let mut pipeline = compose::pipeline(&config, chosen, state, GateRows::HeldOut, observer).await?;
         compose::make_room(&config, state).await?;
+        let newest = state.meta.decisions(&chosen.id, None).await?.last().map_or(0, |(number, _)| *number);
         let ingested = ingest_all(&mut pipeline).await?;
         let end = run_once(&mut pipeline, force.then_some("`run --force`")).await?;
-        terminal.result(|| text(&end, ingested.rows), || value(&end, ingested.rows));
+        let guarded = guarded(state, chosen, newest).await?;
+        terminal.result(
+            || guarded.iter().map(|decision| format!("{}\n", decision.reason)).collect::<String>() + &text(&end, ingested.rows),
+            || {
+                let mut value = value(&end, ingested.rows);
+                value["guard"] = json!(guarded);
+                value
+            },
+        );
         Ok(exit(&end))
     })
+}
+
+/// What the guard has decided since decision `newest`.
+async fn guarded(state: &StateFolder, chosen: &PipelineConfig, newest: u64) -> Result<Vec<Decision>, Failure> {
+    let since = state.meta.decisions(&chosen.id, None).await?.into_iter().filter(|(number, _)| *number > newest);
+    Ok(since.map(|(_, decision)| decision).filter(|decision| decision.by == DecidedBy::Guard).collect())
 }
 
 fn exit(end: &RunEnd) -> Exit {

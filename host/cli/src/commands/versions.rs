@@ -7,7 +7,7 @@ use std::path::Path;
 use tidegate_pipeline::{Pipeline, PipelineError, Silent, import as import_version, promote as promote_version, roll_back};
 use tidegate_policy::GateRows;
 use tidegate_store::{Blobs as _, MetaStore as _, StateFolder};
-use tidegate_vocab::{Alias, DecidedBy, Decision, ModelVersion, VersionNo};
+use tidegate_vocab::{Alias, DecidedBy, Decision, DecisionKind, ModelVersion, VersionNo};
 
 use super::{chosen, config, operator};
 use crate::args::Global;
@@ -220,7 +220,11 @@ impl Story {
     ) -> Result<Story, Failure> {
         let run = state.meta.run(&chosen.id, version.run).await?;
         let snapshot = state.meta.snapshot(&version.snapshot).await?;
-        let decisions = state.meta.decisions(&chosen.id, Some(version.number)).await?;
+        let mut decisions = state.meta.decisions(&chosen.id, None).await?;
+        decisions.retain(|(_, decision)| {
+            let taken_back = decision.kind == DecisionKind::RollBack && decision.parent == Some(version.number);
+            decision.version == version.number || taken_back
+        });
         Ok(Story { version, champion, run, snapshot, decisions })
     }
 
@@ -243,15 +247,14 @@ impl Story {
         fact("weights", version.weights.short());
         fact("parent", version.parent.map_or_else(|| "none: no version served yet".to_owned(), |parent| parent.to_string()));
         for (number, decision) in &self.decisions {
-            let by = match &decision.by {
-                DecidedBy::Gate => format!("the gate, look {}", decision.look),
-                DecidedBy::Operator(name) => format!("operator {name}"),
-                DecidedBy::Guard => "the rollout".to_owned(),
-            };
+            let look = if decision.by == DecidedBy::Gate { format!(", look {}", decision.look) } else { String::new() };
+            // A roll back is about the version that it leads to; it is part of the story of the one that it takes back.
+            let to = if decision.version == version.number { String::new() } else { format!(" to {}", decision.version) };
             out.push_str(&format!(
-                "\ndecision {number}, {}: {} by {by}\n  {}\n",
+                "\ndecision {number}, {}: {}{to} by {}{look}\n  {}\n",
                 decision.at,
                 decision_word(decision.kind),
+                decision.author(),
                 decision.reason
             ));
             if let Some(evidence) = &decision.evidence {

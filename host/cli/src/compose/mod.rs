@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidegate_pipeline::{FailureRules, Observer, Pipeline, PipelineError, Settings, Stores};
-use tidegate_policy::{Dependence, DriftSettings, GateRows};
+use tidegate_policy::{Dependence, DriftSettings, GateRows, GuardSettings};
 use tidegate_sandbox::{CompiledCache, Compiler, Sandbox, SandboxConfig};
 use tidegate_store::{EntryFolder, StateFolder, StoreError};
 use tidegate_vocab::limits::{EPOCH_TICK_MS, POLL_BYTES_MAX, POLL_ROWS_MAX};
@@ -126,6 +126,10 @@ pub fn settings(pipeline: &PipelineConfig, rows: GateRows, failures: FailureRule
         held_out_rows: pipeline.model.held_out_rows,
         trial_rows: pipeline.model.trial_rows,
         drift: pipeline.drift.map(|drift| DriftSettings { independent: pipeline.gate.dependence == Dependence::Independent, ..drift }),
+        guard: pipeline.guard.map(|guard| match pipeline.gate.dependence {
+            Dependence::Independent => GuardSettings { block_rows: 1, ..guard },
+            Dependence::Time | Dependence::Cluster(_) => guard,
+        }),
         estimate_rows: pipeline.estimate.window_rows,
         // Only a host that answers requests can roll anything out.
         rollout: None,

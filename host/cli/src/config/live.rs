@@ -26,7 +26,7 @@ pub enum When {
 
 /// Every key of the file, with `*` for names that people give. What lies under a key goes with it. The limits of plugins are named by
 /// their own tables: those of one plugin are live, those that all share need a restart.
-pub const KEYS: [(&str, When); 59] = [
+pub const KEYS: [(&str, When); 62] = [
     ("backtest.seeds", When::Elsewhere),
     ("backtest.step_rows", When::Restart),
     ("backtest.warmup_share", When::Elsewhere),
@@ -56,6 +56,9 @@ pub const KEYS: [(&str, When); 59] = [
     ("pipeline.*.gate.rows_per_class_min", When::NextRun),
     ("pipeline.*.gate.rule", When::NextRun),
     ("pipeline.*.gate.slice", When::NextRun),
+    ("pipeline.*.guard.alpha", When::Restart),
+    ("pipeline.*.guard.margin", When::Restart),
+    ("pipeline.*.guard.rows_max", When::Restart),
     ("pipeline.*.model", When::Restart),
     ("pipeline.*.rollout", When::Restart),
     ("pipeline.*.source.config", When::Live),
@@ -187,6 +190,7 @@ impl PipelineConfig {
             gate_rows: file.gate_rows,
             rollout: self.rollout.clone(),
             drift: self.drift,
+            guard: self.guard,
             estimate: self.estimate,
             span: file.span.clone(),
         }

@@ -129,6 +129,9 @@ fn what_is_taken_up_is_what_the_table_says() {
         ("rows_min = 300", "rows_min = 301", "pipeline.rain.gate.rows_min", NextRun),
         ("rows_per_class_min = 30", "rows_per_class_min = 31", "pipeline.rain.gate.rows_per_class_min", NextRun),
         ("ratio_max = 1.10", "ratio_max = 1.20", "pipeline.rain.gate.rule[3].ratio_max", NextRun),
+        ("\nalpha = 0.01", "\nalpha = 0.02", "pipeline.rain.guard.alpha", Restart),
+        ("\nmargin = 0.01", "\nmargin = 0.02", "pipeline.rain.guard.margin", Restart),
+        ("rows_max = 5_000", "rows_max = 5_001", "pipeline.rain.guard.rows_max", Restart),
         ("window_rows = 4000", "window_rows = 5000", "pipeline.rain.model.window_rows", Restart),
         ("shadow_requests = 200", "shadow_requests = 201", "pipeline.rain.rollout.shadow_requests", Restart),
         (

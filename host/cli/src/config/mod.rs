@@ -14,6 +14,7 @@ mod drift;
 mod estimate;
 mod files;
 mod gate;
+mod guard;
 pub mod live;
 #[cfg(test)]
 mod live_tests;

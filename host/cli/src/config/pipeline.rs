@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 use tidegate_pipeline::DamageBounds;
-use tidegate_policy::{DriftSettings, Gate, TriggerKind, TriggerRule};
+use tidegate_policy::{DriftSettings, Gate, GuardSettings, TriggerKind, TriggerRule};
 use tidegate_vocab::limits::ROWS_DROPPED_SHARE_MAX;
 use tidegate_vocab::{Contract, PipelineId, PluginName};
 
 use super::drift;
 use super::estimate::{self, EstimateConfig};
+use super::guard;
 use super::model::{self, ModelConfig};
 use super::rollout::{self, RolloutConfig};
 use super::section::Section;
@@ -42,6 +43,8 @@ pub struct PipelineConfig {
     pub gate_rows: Option<tidegate_policy::GateRows>,
     /// How a blessed version takes over traffic.
     pub rollout: Option<RolloutConfig>,
+    /// `guard`; `None` where no champion is guarded.
+    pub guard: Option<GuardSettings>,
     /// `drift`; `None` where it is not watched.
     pub drift: Option<DriftSettings>,
     /// `estimate`.
@@ -108,6 +111,7 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
     let gate = gate::gate(&section);
     let rows_given = section.section("gate").is_some_and(|table| table.has("rows"));
     let rollout = section.section("rollout").map(rollout::rollout);
+    let guard = guard::guard(&section);
     let drift = drift::drift(&section);
     let waits = |rule: &TriggerRule| matches!(rule.kind, TriggerKind::Drift | TriggerKind::PredictionDrift);
     if drift.is_none() && triggers.iter().any(waits) {
@@ -138,6 +142,7 @@ pub(super) fn pipeline(id: PipelineId, section: Section<'_>) -> Option<PipelineC
         gate_rows: rows_given.then_some(gate.rows),
         gate,
         rollout,
+        guard,
         drift,
         estimate,
         span,

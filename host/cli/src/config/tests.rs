@@ -176,6 +176,8 @@ fn a_pipeline_is_whole() {
     let drift = pipeline.drift.unwrap();
     assert_eq!((drift.window_rows, drift.effect_min, drift.q), (400, 0.1, 0.05));
     assert_eq!(pipeline.estimate.window_rows, 500);
+    let guard = pipeline.guard.unwrap();
+    assert_eq!((guard.rows_max, guard.alpha, guard.margin), (5_000, 0.01, 0.01));
     let rollout = pipeline.rollout.as_ref().unwrap();
     assert_eq!((rollout.settings.shadow_requests, rollout.settings.agreement_min, rollout.answer_ms_max), (200, 0.5, 1_000));
     assert_eq!(rollout.settings.canary.steps, [0.01, 0.05, 0.25, 0.5]);
@@ -184,7 +186,7 @@ fn a_pipeline_is_whole() {
 }
 
 #[test]
-fn each_key_of_rollout_and_drift_reaches_its_setting() {
+fn each_key_of_rollout_guard_and_drift_reaches_its_setting() {
     let with = |line: &str, other: &str| {
         assert_eq!(EVERY_SECTION.matches(line).count(), 1, "{line}");
         parse(&EVERY_SECTION.replace(line, other)).unwrap().pipelines[0].clone()
@@ -199,6 +201,11 @@ fn each_key_of_rollout_and_drift_reaches_its_setting() {
     assert_eq!(rollout("canary = [1, 5, 25, 50]", "canary = [7]").settings.canary.steps, [0.07]);
     let metrics = rollout("metrics = [\"errors\", \"latency\", \"quality\"]", "metrics = [\"latency\"]").settings.canary.metrics;
     assert_eq!(metrics.keys().map(|metric| metric.word()).collect::<Vec<_>>(), ["latency"]);
+    let guard = |line: &str, other: &str| with(line, other).guard.unwrap();
+    assert_eq!(guard("rows_max = 5_000", "rows_max = 7").rows_max, 7);
+    assert_eq!(guard("alpha = 0.01", "alpha = 0.07").alpha, 0.07);
+    assert_eq!(guard("margin = 0.01", "margin = 0.07").margin, 0.07);
+    assert_eq!(with("rows_max = 5_000", "rows_max = 0").guard, None);
     let drift = |line: &str, other: &str| with(line, other).drift.unwrap();
     assert_eq!(drift("window_rows = 400\neffect_min", "window_rows = 700\neffect_min").window_rows, 700);
     assert_eq!(drift("effect_min = 0.1", "effect_min = 0.7").effect_min, 0.7);

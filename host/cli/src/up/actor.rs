@@ -164,7 +164,11 @@ impl Actor {
             pace.poll_failed = polled.is_err();
         }
         // What is there is scored and judged whatever became of the rows that are to come.
-        worked |= self.pipeline.handle(Event::Observe).await? == Outcome::Moved;
+        if self.pipeline.handle(Event::Observe).await? == Outcome::Moved {
+            // A run began, or the guard took the champion back.
+            self.announce().await;
+            worked = true;
+        }
         worked |= self.advance(pace).await?;
         worked |= polled?;
         if let Err(failure) = self.router.look_back(&mut self.pipeline).await {
@@ -393,6 +397,8 @@ impl Actor {
         let rollout = self.rollout_status();
         let drift = pipeline.drift().windows.last().map(drift_status);
         let estimate = estimate_status(pipeline.estimates());
+        let guard = pipeline.guard();
+        let guard = guard.version.filter(|_| pipeline.settings().guard.is_some()).map(|_| guard.reason.clone());
         self.board.write(|live| {
             live.now = now;
             live.rows = pipeline.rows_total();
@@ -405,6 +411,7 @@ impl Actor {
             live.rollout = rollout;
             live.drift = drift;
             live.estimate = estimate;
+            live.guard = guard;
             live.chain = Some(pipeline.chain());
             live.components = components;
             live.struck = struck;

@@ -39,6 +39,8 @@ pub struct Live {
     pub drift: Option<DriftStatus>,
     /// What the newest answers seem to be worth.
     pub estimate: Option<EstimateStatus>,
+    /// How the champion stands against the version before.
+    pub guard: Option<String>,
     /// Realised quality.
     pub quality: Arc<Vec<QualityPoint>>,
     /// The cleaner chain of new parts.
@@ -66,6 +68,7 @@ impl Default for Live {
             rollout: None,
             drift: None,
             estimate: None,
+            guard: None,
             quality: Arc::default(),
             chain: None,
             components: Vec::new(),

@@ -9,7 +9,7 @@ use tidegate_pipeline::{DeadLetter, Stores, Struck};
 use tidegate_policy::wilson;
 use tidegate_serve::{ChampionStatus, DeadLetterStatus, Move, PipelineStatus, PluginStatus, RunStatus, Status, StruckStatus, Views};
 use tidegate_store::StoreError;
-use tidegate_vocab::{Alias, DecidedBy, Decision, DecisionKind, PipelineId, PluginName, QualityPoint, Timestamp, VersionNo};
+use tidegate_vocab::{Alias, Decision, DecisionKind, PipelineId, PluginName, QualityPoint, Timestamp, VersionNo};
 use tokio::sync::watch;
 
 use super::board::{Board, Live, PluginBook, PluginFacts};
@@ -125,6 +125,7 @@ impl HostViews {
             rollout: live.rollout.clone(),
             drift: live.drift.clone(),
             estimate: live.estimate.clone(),
+            guard: live.guard.clone(),
             quality: live.quality.to_vec(),
             moves: Vec::new(),
             decisions: Vec::new(),
@@ -195,7 +196,7 @@ impl HostViews {
     ) -> Result<Option<ChampionStatus>, StoreError> {
         let Some(record) = self.stores.meta.version(id, version).await? else { return Ok(None) };
         let (by, reason) = match decision {
-            Some(decision) => (who(&decision.by), decision.reason),
+            Some(decision) => (decision.author(), decision.reason),
             None => (String::new(), String::new()),
         };
         let own = quality.iter().rev().take_while(|point| point.version == version);
@@ -209,12 +210,4 @@ impl HostViews {
 fn dead_letter(letter: &DeadLetter) -> DeadLetterStatus {
     let DeadLetter { number, first_row, row_count, plugin, at, error, .. } = letter.clone();
     DeadLetterStatus { number, first_row, rows: row_count, plugin, at, error }
-}
-
-fn who(by: &DecidedBy) -> String {
-    match by {
-        DecidedBy::Gate => "the gate".to_owned(),
-        DecidedBy::Operator(name) => format!("operator {name}"),
-        DecidedBy::Guard => "the rollout".to_owned(),
-    }
 }

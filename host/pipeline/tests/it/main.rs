@@ -8,6 +8,7 @@ mod data_life;
 mod drift;
 mod estimates;
 mod failures;
+mod guard;
 mod lags;
 mod loop_;
 mod rollout;

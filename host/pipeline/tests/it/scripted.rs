@@ -167,6 +167,7 @@ pub fn settings(seed: u64, rows: GateRows) -> Settings {
         held_out_rows: 200,
         trial_rows: 0,
         rollout: None,
+        guard: None,
         drift: None,
         estimate_rows: 0,
         triggers: vec![TriggerRule { kind: TriggerKind::Volume { new_rows: 300 }, brakes: Brakes::default() }],

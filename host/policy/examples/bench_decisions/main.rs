@@ -10,6 +10,7 @@
 )]
 
 mod drift;
+mod guard;
 
 use std::collections::BTreeMap;
 
@@ -37,13 +38,14 @@ type Simulate = fn(&mut Vec<serde_json::Value>);
 
 fn main() {
     let mut rows = Vec::new();
-    let figures: [(&str, Simulate); 6] = [
+    let figures: [(&str, Simulate); 7] = [
         ("canary", canaries),
         ("superior", superior),
         ("non-inferior", non_inferior),
         ("ratchet", ratchet),
         ("decision", decision),
         ("drift", drift::drift),
+        ("guard", guard::guard),
     ];
     let wanted = std::env::args().skip(1).find(|argument| argument != "--json");
     for (name, figure) in figures {

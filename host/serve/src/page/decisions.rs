@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use tidegate_vocab::{Decision, DecisionKind, RuleVerdict};
 
-use super::words::{decided_by, decision, grouped, instant, number, sentence, verdict};
+use super::words::{decision, grouped, instant, number, sentence, verdict};
 
 /// Decisions that the page lists.
 const DECISIONS_MAX: usize = 12;
@@ -23,7 +23,7 @@ pub(super) fn decisions(decisions: &[(u64, Decision)]) -> Markup {
                     span class="when" { (instant(decided.at)) }
                 }
                 p class="note" {
-                    "Decided by " (decided_by(&decided.by))
+                    "Decided by " (decided.author())
                     @if let Some(run) = decided.run { " in " (run) }
                     @if decided.look > 0 { ", look " (decided.look) }
                     @if let Some(parent) = decided.parent { ", while " (parent) " served" }

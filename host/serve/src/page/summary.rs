@@ -39,6 +39,7 @@ pub(super) fn champion(pipeline: &PipelineStatus) -> Markup {
             }
         }
         p class="why" { strong { "Chosen by " (champion.by) ". " } (sentence(&champion.reason)) }
+        @if let Some(guard) = &pipeline.guard { p class="why" { strong { "Guard. " } (sentence(guard)) } }
     }
 }
 

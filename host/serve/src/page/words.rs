@@ -1,7 +1,7 @@
 //! Numbers, instants and names as the page writes them.
 
 use maud::{Markup, html};
-use tidegate_vocab::{DecidedBy, DecisionKind, Timestamp, Verdict};
+use tidegate_vocab::{DecisionKind, Timestamp, Verdict};
 
 /// Digits of a digest that are shown; the whole of it is in its title.
 const DIGEST_DIGITS: usize = 12;
@@ -101,15 +101,6 @@ pub(super) fn decision(kind: DecisionKind) -> &'static str {
         DecisionKind::Reject => "reject",
         DecisionKind::Hold => "hold",
         DecisionKind::RollBack => "roll back",
-    }
-}
-
-/// Who decided.
-pub(super) fn decided_by(by: &DecidedBy) -> String {
-    match by {
-        DecidedBy::Gate => "the gate".into(),
-        DecidedBy::Operator(name) => format!("operator {name}"),
-        DecidedBy::Guard => "the rollout".into(),
     }
 }
 

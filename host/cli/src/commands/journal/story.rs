@@ -43,6 +43,7 @@ fn words(kind: &str, body: &Value) -> Option<String> {
             format!("v{}: {}", decision["version"].as_u64()?, decision["reason"].as_str()?)
         }
         "rollout" => format!("v{} in its {}: {}", number("version")?, text("stage")?, text("reason")?),
+        "guard" => format!("v{} against v{}: {}", number("version")?, number("before")?, text("reason")?),
         "drift" => format!("against the rows of v{}: {}", number("version")?, text("reason")?),
         "labels" => format!("{} labels came by id", grouped(number("count")?)),
         "contract" => format!("the contract was accepted by {}: {}", text("by")?, text("reason")?),
@@ -107,6 +108,8 @@ mod tests {
         check("settings", json!({ "told": "settings: taken up", "result": "applied" }), "settings: taken up");
         let rollout = json!({ "version": 2, "stage": "canary", "verdict": "next-step", "reason": "next step: 5.0 % follow" });
         check("rollout", rollout, "v2 in its canary: next step: 5.0 % follow");
+        let guard = json!({ "version": 2, "before": 1, "reason": "settled: right about 80.0 % of 5,000 rows" });
+        check("guard", guard, "v2 against v1: settled: right about 80.0 % of 5,000 rows");
         check("drift", json!({ "version": 2, "drifts": true, "reason": "1 of 2 features" }), "against the rows of v2: 1 of 2 features");
         let strike =
             json!({ "plugin": "csv", "step": "source", "outcome": "trapped", "why": "it stopped", "strikes": 1, "strikes_max": 3 });

@@ -9,7 +9,7 @@ mod world;
 use std::collections::VecDeque;
 
 use tidegate_store::{JournalHead, MetaStore as _};
-use tidegate_vocab::{DecisionKind, VersionNo, VersionState};
+use tidegate_vocab::{DecidedBy, DecisionKind, VersionNo, VersionState};
 
 use self::invariants::{Before, Facts};
 use self::world::{Happening, World};
@@ -32,6 +32,8 @@ struct Life {
     promotions: usize,
     rolled_out: usize,
     taken_back: usize,
+    /// Champions that the guard took back.
+    guarded: usize,
     /// Events that the pipeline refused.
     refused: u64,
 }
@@ -75,6 +77,7 @@ async fn live(seed: u64, days: usize) -> Result<(Life, Facts), String> {
         promotions: facts.moves.len(),
         rolled_out: world.store.journal(Some(&world.id), 0).await.unwrap().iter().filter(|entry| entry.kind == "rollout").count(),
         taken_back: in_state(&[VersionState::Quarantined, VersionState::RolledBack, VersionState::InfraFailed]),
+        guarded: facts.decisions.iter().filter(|(_, of)| of.by == DecidedBy::Guard && of.kind == DecisionKind::RollBack).count(),
         refused,
     };
     Ok((life, facts))
@@ -87,16 +90,16 @@ async fn whatever_happens_what_always_holds_holds() {
         Some(seed) => seed..seed + 1,
         None => 0..number("SIMULATION_SEEDS").unwrap_or(SEEDS),
     };
-    let (mut deaths, mut promotions, mut rolled_out, mut taken_back) = (0, 0, 0, 0);
+    let (mut deaths, mut promotions, mut rolled_out, mut taken_back, mut guarded) = (0, 0, 0, 0, 0);
     for seed in seeds.clone() {
         let (life, _) = live(seed, days).await.unwrap_or_else(|broken| panic!("{broken}"));
         eprintln!("seed {seed}: {life:?}");
-        deaths += life.deaths;
+        (deaths, guarded) = (deaths + life.deaths, guarded + life.guarded);
         (promotions, rolled_out, taken_back) = (promotions + life.promotions, rolled_out + life.rolled_out, taken_back + life.taken_back);
     }
     // A world in which nothing happens proves nothing.
-    let eventful = deaths > 0 && promotions > 0 && rolled_out > 0 && taken_back > 0;
-    assert!(seeds.end - seeds.start < SEEDS || eventful, "{deaths} deaths, {promotions}, {rolled_out}, {taken_back}");
+    let eventful = deaths > 0 && promotions > 0 && rolled_out > 0 && taken_back > 0 && guarded > 0;
+    assert!(seeds.end - seeds.start < SEEDS || eventful, "{deaths} deaths, {promotions}, {rolled_out}, {taken_back}, {guarded}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -9,7 +9,8 @@ use tidegate_pipeline::{
     roll_back,
 };
 use tidegate_policy::{
-    ArmTally, Brakes, CanarySettings, DriftSettings, GateRows, HardFault, RolloutSettings, RowsMin, ShadowTally, TriggerKind, TriggerRule,
+    ArmTally, Brakes, CanarySettings, DriftSettings, GateRows, GuardSettings, HardFault, RolloutSettings, RowsMin, ShadowTally,
+    TriggerKind, TriggerRule,
 };
 use tidegate_sandbox::{CallError, Cleaned};
 use tidegate_store::{Feedback as _, MetaStore as _};
@@ -83,6 +84,8 @@ pub struct World {
     /// Labels that are still to come: the day, the row, the class.
     labels: Vec<(i64, u64, String)>,
     pub deaths: u32,
+    /// Whether versions are rolled out; else they serve once they have passed their gate.
+    rolls_out: bool,
 }
 
 impl World {
@@ -105,9 +108,10 @@ impl World {
         }
         let (store, history, traps) = (Arc::new(MemoryStore::new()), Arc::new(history), Arc::new(AtomicI64::new(0)));
         let clock = Arc::new(Jumpy(AtomicI64::new(ORIGIN_US)));
-        let (pipeline, meta) = open(&store, &clock, &history, &traps).await;
+        let rolls_out = seed.is_multiple_of(2);
+        let (pipeline, meta) = open(&store, &clock, &history, &traps, rolls_out).await;
         let id = "test".parse().unwrap();
-        World { store, pipeline, id, rng, clock, off_us: 0, meta, traps, history, labels, deaths: 0 }
+        World { store, pipeline, id, rng, clock, off_us: 0, meta, traps, history, labels, deaths: 0, rolls_out }
     }
 
     /// Whether all rows are in.
@@ -139,7 +143,7 @@ impl World {
         let done = self.tried(happening).await;
         if self.meta.commits_left.load(Ordering::SeqCst) < 0 {
             self.deaths += 1;
-            let (pipeline, meta) = open(&self.store, &self.clock, &self.history, &self.traps).await;
+            let (pipeline, meta) = open(&self.store, &self.clock, &self.history, &self.traps, self.rolls_out).await;
             (self.pipeline, self.meta) = (pipeline, meta);
             return Ok(());
         }
@@ -177,7 +181,8 @@ impl World {
             }
             Happening::Traps(calls) => self.traps.store(*calls, Ordering::SeqCst),
             Happening::Dies { commits, after } => {
-                let (pipeline, meta) = open_mortal(&self.store, &self.clock, &self.history, &self.traps, *commits, *after).await;
+                let (pipeline, meta) =
+                    open_mortal(&self.store, &self.clock, &self.history, &self.traps, *commits, *after, self.rolls_out).await;
                 (self.pipeline, self.meta) = (pipeline, meta);
             }
         }
@@ -202,13 +207,19 @@ impl World {
         let labels: Vec<LateLabel> = due.iter().map(label).collect();
         self.store.add_labels(fence, &self.id, self.clock.now(), &labels).await.unwrap();
         // Whoever takes the fence takes it from the loop, which is opened again as after a restart.
-        let (pipeline, meta) = open(&self.store, &self.clock, &self.history, &self.traps).await;
+        let (pipeline, meta) = open(&self.store, &self.clock, &self.history, &self.traps, self.rolls_out).await;
         (self.pipeline, self.meta) = (pipeline, meta);
     }
 }
 
-async fn open(store: &Arc<MemoryStore>, clock: &Arc<Jumpy>, history: &Arc<History>, traps: &Arc<AtomicI64>) -> (Pipeline, Arc<Mortal>) {
-    open_mortal(store, clock, history, traps, i64::MAX, false).await
+async fn open(
+    store: &Arc<MemoryStore>,
+    clock: &Arc<Jumpy>,
+    history: &Arc<History>,
+    traps: &Arc<AtomicI64>,
+    rolls_out: bool,
+) -> (Pipeline, Arc<Mortal>) {
+    open_mortal(store, clock, history, traps, i64::MAX, false, rolls_out).await
 }
 
 async fn open_mortal(
@@ -218,6 +229,7 @@ async fn open_mortal(
     traps: &Arc<AtomicI64>,
     commits_left: i64,
     dies_after: bool,
+    rolls_out: bool,
 ) -> (Pipeline, Arc<Mortal>) {
     let fence = store.take_fence("loop").await.unwrap();
     let meta = Arc::new(Mortal { store: Arc::clone(store), commits_left: AtomicI64::new(commits_left), dies_after });
@@ -228,11 +240,11 @@ async fn open_mortal(
         evaluators: vec![step("accuracy", Box::new(Trapping(Arc::clone(traps))) as Box<dyn EvaluatePort>)],
         ..plugins(history)
     };
-    (Pipeline::open(rules(), trapping, stores, Box::new(Silent)).await.unwrap(), meta)
+    (Pipeline::open(rules(rolls_out), trapping, stores, Box::new(Silent)).await.unwrap(), meta)
 }
 
 /// Small windows, two triggers that are often due at once, and all that watches.
-fn rules() -> Settings {
+fn rules(rolls_out: bool) -> Settings {
     let rule = |kind| TriggerRule { kind, brakes: Brakes { cooldown_rows: Some(20), ..Brakes::default() } };
     let mut settings = settings(3, GateRows::Arriving);
     settings.contract.label.by_id = true;
@@ -247,6 +259,7 @@ fn rules() -> Settings {
     let usual = CanarySettings::usual();
     let metrics = usual.metrics.iter().filter(|(metric, _)| metric.word() == "errors").map(|(metric, tau)| (*metric, *tau)).collect();
     let canary = CanarySettings { steps: vec![0.1, 0.5], requests_max: 120, burn_in: 20, metrics, ..usual };
-    settings.rollout = Some(RolloutSettings { shadow_requests: 20, agreement_min: 0.0, canary });
+    settings.guard = Some(GuardSettings { rows_max: 300, block_rows: 1, alpha: 0.9, margin: 0.0 });
+    settings.rollout = rolls_out.then_some(RolloutSettings { shadow_requests: 20, agreement_min: 0.0, canary });
     settings
 }
